@@ -1,0 +1,240 @@
+"""The network of the paper, whole: two translation networks that share their central weights.
+
+    first  ──> encoder ──> centre ──> decoder ──> output ──> second        network first → second
+               (M1, H)     A (H, C)   B (C, H)    (H, M2)
+    second ──> encoder ──> centre ──> decoder ──> output ──> first         network second → first
+               (M2, H)     Bᵀ (H, C)  Aᵀ (C, H)   (H, M1)
+
+A and B exist once; every bias is free. An untied network gives second → first its own A' and B'.
+Vukotić, Raymond, Gravier: Bidirectional joint representation learning with symmetrical deep neural
+networks for multimodal and crossmodal applications. ICMR 2016 (hal-01314302).
+
+Shapes in comments: B rows of a batch, M1 M2 sizes of the modalities, H hdn, C = rep / 2 the centre.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Activation(Enum):
+    """The function that follows every layer, the output layer included."""
+
+    tanh = "tanh"
+    sigmoid = "sigmoid"
+    relu = "relu"
+    linear = "linear"
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Applies it, element by element."""
+        return values if self is Activation.linear else getattr(torch, self.value)(values)
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Lower and upper bound of its values."""
+        low = {"tanh": -1.0, "linear": -inf}.get(self.value, 0.0)
+        return low, 1.0 if self.value in ("tanh", "sigmoid") else inf
+
+
+@dataclass(slots=True, kw_only=True)
+class NetworkConfig:
+    """What the network looks like, apart from the sizes of the modalities, which the data decide.
+
+    Attributes:
+        hdn: units of the two outer hidden layers, at least 1.
+        rep: size of the embedding: both centres side by side. Even, at least 2.
+        activation: follows every layer.
+        output_activation: follows the output layers; None for `activation`, as in the paper.
+        dropout: share of the centre's units set to zero in training, in [0, 1).
+        tied: second → first uses the central weights of first → second, transposed.
+        self_paths: each centre also decodes to its own modality (Hao, Ngo, Huet, IEEE TMM 2020).
+    """
+
+    hdn: int
+    rep: int
+    activation: Activation = Activation.tanh
+    output_activation: Activation | None = None
+    dropout: float = 0.2
+    tied: bool = True
+    self_paths: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what no network can be built from.
+
+        Raises:
+            ValueError: naming the key and the range.
+        """
+        if self.hdn < 1:
+            raise ValueError(f"model.hdn={self.hdn}: a hidden layer needs at least one unit")
+        if self.rep < 2 or self.rep % 2:
+            raise ValueError(
+                f"model.rep={self.rep}: the embedding is two centres of rep/2 units each, "
+                f"so rep must be even; use {max(2, self.rep + 1)}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"model.dropout={self.dropout}: must be in [0, 1)")
+
+    @property
+    def output(self) -> Activation:
+        """The activation that follows the output layers."""
+        return self.activation if self.output_activation is None else self.output_activation
+
+
+class Outputs(NamedTuple):
+    """What one pass in both directions gives; `*_self` is None without self paths."""
+
+    first_centre: Tensor  # (B, C)
+    second_centre: Tensor  # (B, C)
+    first: Tensor  # (B, M1), translated from second
+    second: Tensor  # (B, M2), translated from first
+    first_self: Tensor | None = None  # (B, M1), decoded from the first centre
+    second_self: Tensor | None = None  # (B, M2), decoded from the second centre
+
+
+class Direction(nn.Module):
+    """The four layers of one translation; without central weights of its own when it is tied."""
+
+    def __init__(
+        self, inputs: int, hdn: int, centre: int, outputs: int, *, own_centre: bool
+    ) -> None:
+        """Glorot-uniform weights and zero biases, drawn from torch's global generator."""
+        super().__init__()
+        self.encoder = nn.Linear(inputs, hdn)
+        self.centre = nn.Linear(hdn, centre)
+        self.decoder = nn.Linear(centre, hdn)
+        self.output = nn.Linear(hdn, outputs)
+        for layer in (self.encoder, self.centre, self.decoder, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        if not own_centre:
+            self.centre.register_parameter("weight", None)
+            self.decoder.register_parameter("weight", None)
+
+
+class SelfBiases(nn.Module):
+    """The free biases of a self path; its weights are those of the direction it decodes with."""
+
+    def __init__(self, hdn: int, outputs: int) -> None:
+        """Zero biases."""
+        super().__init__()
+        self.decoder = nn.Parameter(torch.zeros(hdn))
+        self.output = nn.Parameter(torch.zeros(outputs))
+
+
+class Network(nn.Module):
+    """Both translation networks, and what they share."""
+
+    def __init__(self, mod1size: int, mod2size: int, config: NetworkConfig) -> None:
+        """Builds the network with fresh weights.
+
+        Args:
+            mod1size: columns of the first modality, at least 1.
+            mod2size: columns of the second modality, at least 1.
+            config: everything else.
+
+        Raises:
+            ValueError: if a size is not positive.
+        """
+        super().__init__()
+        if mod1size < 1 or mod2size < 1:
+            raise ValueError(f"both modalities need columns, not {mod1size} and {mod2size}")
+        self.mod1size, self.mod2size, self.config = mod1size, mod2size, config
+        hdn, centre = config.hdn, config.rep // 2
+        self.first_to_second = Direction(mod1size, hdn, centre, mod2size, own_centre=True)
+        self.second_to_first = Direction(
+            mod2size, hdn, centre, mod1size, own_centre=not config.tied
+        )
+        self.first_self = SelfBiases(hdn, mod1size) if config.self_paths else None
+        self.second_self = SelfBiases(hdn, mod2size) if config.self_paths else None
+        self._activate = config.activation
+        self._activate_output = config.output
+
+    def forward(self, first: Tensor, second: Tensor) -> Outputs:
+        """Both directions at once, as training needs them; dropout acts on the centres.
+
+        Args:
+            first: (B, M1) float.
+            second: (B, M2) float.
+        """
+        first_centre, second_centre = self.encode(first=first), self.encode(second=second)
+        first_dropped, second_dropped = self._drop(first_centre), self._drop(second_centre)
+        return Outputs(
+            first_centre,
+            second_centre,
+            self._decode(second_dropped, self.second_to_first),
+            self._decode(first_dropped, self.first_to_second),
+            self._decode(first_dropped, self.second_to_first, self.first_self)
+            if self.first_self
+            else None,
+            self._decode(second_dropped, self.first_to_second, self.second_self)
+            if self.second_self
+            else None,
+        )
+
+    def encode(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
+        """The centre of one modality, without dropout.
+
+        Args:
+            first: (B, M1) float, or
+            second: (B, M2) float; one of the two.
+
+        Returns:
+            (B, rep / 2), within the range of the activation.
+
+        Raises:
+            TypeError: unless exactly one modality is given.
+        """
+        direction, values = self._given(first, second)
+        encoding, _ = self._central_weights(direction)
+        hidden = self._activate(direction.encoder(values))  # (B, H)
+        return self._activate(functional.linear(hidden, encoding, direction.centre.bias))
+
+    def translate(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
+        """Predicts the other modality.
+
+        Args:
+            first: (B, M1) float, or
+            second: (B, M2) float; one of the two.
+
+        Returns:
+            (B, M2) for `first`, (B, M1) for `second`, within the range of the output activation.
+
+        Raises:
+            TypeError: unless exactly one modality is given.
+        """
+        direction, _ = self._given(first, second)
+        return self._decode(self._drop(self.encode(first=first, second=second)), direction)
+
+    def _given(self, first: Tensor | None, second: Tensor | None) -> tuple[Direction, Tensor]:
+        if first is not None and second is None:
+            return self.first_to_second, first
+        if second is not None and first is None:
+            return self.second_to_first, second
+        raise TypeError("give either first= or second=")
+
+    def _central_weights(self, direction: Direction) -> tuple[Tensor, Tensor]:
+        """Weights (outputs, inputs) into and out of the centre: (C, H) and (H, C)."""
+        if self.config.tied and direction is self.second_to_first:
+            shared = self.first_to_second
+            return shared.decoder.weight.T, shared.centre.weight.T
+        return direction.centre.weight, direction.decoder.weight
+
+    def _drop(self, centre: Tensor) -> Tensor:
+        return functional.dropout(centre, self.config.dropout, self.training)
+
+    def _decode(
+        self, centre: Tensor, direction: Direction, biases: SelfBiases | None = None
+    ) -> Tensor:
+        """From a centre (B, C) to the modality that `direction` ends in."""
+        _, decoding = self._central_weights(direction)
+        decoder_bias = direction.decoder.bias if biases is None else biases.decoder
+        output_bias = direction.output.bias if biases is None else biases.output
+        hidden = self._activate(functional.linear(centre, decoding, decoder_bias))  # (B, H)
+        return self._activate_output(
+            functional.linear(hidden, direction.output.weight, output_bias)
+        )
