@@ -1,0 +1,1 @@
+"""Files and arrays in, batches of modality pairs out."""

@@ -1,0 +1,189 @@
+"""Which rows train, and how batches are drawn from them."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bidnn.data.store import PairStore
+
+CHUNK_BYTES = 16 * 2**20
+CHUNK_BATCHES = 64
+
+
+class Chunk(NamedTuple):
+    """Consecutive batches, gathered at once, because a gather costs as much as a small batch."""
+
+    first: Tensor  # (rows, mod1size)
+    second: Tensor  # (rows, mod2size)
+    batch: int  # rows of one batch
+
+
+class ChunkLoader:
+    """Iterates over chunks of shuffled batches, in an order that seed and epoch decide."""
+
+    def __init__(
+        self,
+        store: PairStore,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        *,
+        order: Callable[[], NDArray[np.int64]],
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Draws nothing yet.
+
+        Args:
+            store: where the features are.
+            rows: numbers of the rows to draw from.
+            batch_size: rows of a batch, over all processes.
+            order: gives a permutation of range(len(rows)) for the epoch that begins.
+            share: this process's number and how many there are; each takes its part of every batch.
+        """
+        self.store, self.rows, self.batch_size, self.order = store, rows, batch_size, order
+        self.share = share
+        batch_bytes = 4 * batch_size * (store.mod1size + store.mod2size)
+        self.batches_per_chunk = max(1, min(CHUNK_BATCHES, CHUNK_BYTES // batch_bytes))
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch; the incomplete last one is dropped, as in the paper."""
+        return len(self.rows) // self.batch_size
+
+    def __len__(self) -> int:
+        """Chunks of an epoch."""
+        return math.ceil(self.batches / self.batches_per_chunk)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """One epoch."""
+        process, processes = self.share
+        order = self.rows[self.order()][: self.batches * self.batch_size]
+        batches = order.reshape(self.batches, self.batch_size)[:, process::processes]
+        for start in range(0, self.batches, self.batches_per_chunk):
+            rows = batches[start : start + self.batches_per_chunk]
+            first, second = self.store.take(rows.ravel())
+            yield Chunk(torch.from_numpy(first), torch.from_numpy(second), rows.shape[1])
+
+
+class RowLoader:
+    """Iterates over given rows once, in order, in chunks of one batch; for validation."""
+
+    def __init__(
+        self, store: PairStore, rows: NDArray[np.int64], share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """Takes this process's part of the rows, see ChunkLoader."""
+        self.store, self.rows = store, rows[share[0] :: share[1]]
+        self.size = max(1, CHUNK_BYTES // (4 * (store.mod1size + store.mod2size)))
+
+    def __len__(self) -> int:
+        """The number of chunks."""
+        return math.ceil(len(self.rows) / self.size)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """All the rows."""
+        for start in range(0, len(self.rows), self.size):
+            first, second = self.store.take(self.rows[start : start + self.size])
+            yield Chunk(torch.from_numpy(first), torch.from_numpy(second), len(first))
+
+
+class PairDataModule(LightningDataModule):
+    """Training on rows with both modalities; validation on held-out ones."""
+
+    def __init__(
+        self,
+        store: PairStore,
+        *,
+        batch_size: int,
+        seed: int,
+        trains: bool = True,
+        val_fraction: float = 0.0,
+        val_store: PairStore | None = None,
+    ) -> None:
+        """Splits the rows.
+
+        Args:
+            store: the rows; those with both modalities train.
+            batch_size: rows of a batch, at least 1.
+            seed: of the split and of the shuffling.
+            trains: rows will be drawn; without it, none needs to be complete.
+            val_fraction: share of the complete rows that is held out, in [0, 1).
+            val_store: rows to validate on instead.
+
+        Raises:
+            ValueError: if no row is complete, or a key is out of its range.
+        """
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size={batch_size}: must be at least 1")
+        if not 0.0 <= val_fraction < 1.0:
+            raise ValueError(f"data.val_fraction={val_fraction}: must be in [0, 1)")
+        if val_fraction and val_store is not None:
+            raise ValueError("data.val_fraction and data.val_path exclude each other; set one")
+        rows = store.complete
+        if trains and not len(rows):
+            raise ValueError(
+                f"{store.describe()}: no row has both modalities, so there is nothing to learn a "
+                "translation from"
+            )
+        held = round(val_fraction * len(rows))
+        if trains and val_fraction and not 0 < held < len(rows):
+            raise ValueError(
+                f"data.val_fraction={val_fraction} of {len(rows)} complete rows leaves nothing to "
+                f"{'validate' if not held else 'train'} on"
+            )
+        shuffled = np.random.default_rng([seed, 0x76616C]).permutation(rows)
+        self.val_rows, self.train_rows = np.sort(shuffled[:held]), np.sort(shuffled[held:])
+        self.val_store = store if val_store is None else val_store
+        if val_store is not None:
+            self.val_rows = val_store.complete
+            if not len(self.val_rows):
+                raise ValueError(
+                    f"{val_store.describe()}: no row has both modalities to validate on"
+                )
+            if (val_store.mod1size, val_store.mod2size) != (store.mod1size, store.mod2size):
+                raise ValueError(
+                    f"{val_store.name}: {val_store.mod1size} + {val_store.mod2size} columns, but "
+                    f"the training rows have {store.mod1size} + {store.mod2size}"
+                )
+        if trains and len(self.train_rows) < batch_size:
+            # Unlike the original, which trains nothing then and divides by zero.
+            warnings.warn(
+                f"{store.name}: {len(self.train_rows)} complete rows are fewer than "
+                f"data.batch_size={batch_size}; training on one batch of {len(self.train_rows)}",
+                stacklevel=2,
+            )
+            batch_size = len(self.train_rows)
+        self.store, self.batch_size, self.seed = store, batch_size, seed
+
+    def train_dataloader(self) -> ChunkLoader:
+        """Shuffled chunks; a new order every epoch."""
+        share = self._share()
+        if self.batch_size % share[1]:
+            raise ValueError(
+                f"data.batch_size={self.batch_size} is shared by {share[1]} processes; "
+                "use a multiple of them"
+            )
+        return ChunkLoader(
+            self.store, self.train_rows, self.batch_size, order=self._order, share=share
+        )
+
+    def val_dataloader(self) -> list[RowLoader]:
+        """All held-out rows, in order; an empty list without validation."""
+        if not len(self.val_rows):
+            return []
+        return [RowLoader(self.val_store, self.val_rows, self._share())]
+
+    def _share(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    def _order(self) -> NDArray[np.int64]:
+        epoch = 0 if self.trainer is None else self.trainer.current_epoch
+        generator = np.random.default_rng([self.seed, 0x65706F, epoch])
+        return generator.permutation(len(self.train_rows))

@@ -1,0 +1,203 @@
+"""PairStore: the rows of two modalities, either of which may be missing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Features: TypeAlias = "NDArray[Any] | sparse.csr_array"
+BLOCK_BYTES = 32 * 2**20
+
+
+class Modality(Enum):
+    """Which modality a row can lose."""
+
+    first = "first"
+    second = "second"
+    either = "either"
+
+
+@dataclass(frozen=True, slots=True)
+class PairStore:
+    """Two feature matrices of the same rows, and which of their rows are there.
+
+    Attributes:
+        first: (rows, mod1size), dense (in memory or memory-mapped) or sparse.
+        second: (rows, mod2size), likewise.
+        present: (rows, 2) bool; what is not present is never read as data.
+        labels: (rows,) str, or None.
+        name: where the rows come from, for messages.
+    """
+
+    first: Features
+    second: Features
+    present: NDArray[np.bool_]
+    labels: NDArray[np.str_] | None = None
+    name: str = "arrays"
+
+    def __post_init__(self) -> None:
+        """Refuses matrices that do not describe the same rows.
+
+        Raises:
+            ValueError: naming the shapes.
+        """
+        shapes = f"first {self.first.shape}, second {self.second.shape}"
+        if len(self.first.shape) != 2 or len(self.second.shape) != 2:
+            raise ValueError(f"{self.name}: modalities must be matrices, not {shapes}")
+        if self.first.shape[0] != self.second.shape[0]:
+            raise ValueError(f"{self.name}: both modalities need the same rows, not {shapes}")
+        if not self.first.shape[1] or not self.second.shape[1]:
+            raise ValueError(f"{self.name}: a modality without columns: {shapes}")
+        if self.present.shape != (len(self), 2):
+            raise ValueError(f"{self.name}: present is {self.present.shape}, not ({len(self)}, 2)")
+        if self.labels is not None and len(self.labels) != len(self):
+            raise ValueError(f"{self.name}: {len(self.labels)} labels for {len(self)} rows")
+
+    def __len__(self) -> int:
+        """The number of rows, whole or not."""
+        return int(self.first.shape[0])
+
+    @property
+    def mod1size(self) -> int:
+        """Columns of the first modality."""
+        return int(self.first.shape[1])
+
+    @property
+    def mod2size(self) -> int:
+        """Columns of the second modality."""
+        return int(self.second.shape[1])
+
+    @property
+    def complete(self) -> NDArray[np.int64]:
+        """The numbers of the rows with both modalities, ascending."""
+        return np.flatnonzero(self.present.all(axis=1))
+
+    def take(
+        self, rows: NDArray[np.int64] | slice
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Copies rows out as dense float32, zeros where a modality is missing.
+
+        Returns:
+            (rows, mod1size) and (rows, mod2size).
+        """
+        present = self.present[rows]
+        return (
+            _dense(self.first, rows, present[:, 0]),
+            _dense(self.second, rows, present[:, 1]),
+        )
+
+    def blocks(self) -> Iterator[slice]:
+        """Cuts the rows into consecutive slices of some 32 MiB of dense features."""
+        size = max(1, BLOCK_BYTES // (4 * (self.mod1size + self.mod2size)))
+        for start in range(0, len(self), size):
+            yield slice(start, min(start + size, len(self)))
+
+    def drop(self, rate: float, seed: int, modality: Modality = Modality.either) -> "PairStore":
+        """Hides modalities, to measure what their absence costs.
+
+        The missing rate is the share of the complete rows that lose one modality; no row loses
+        both. Which rows, and which modality under `either` (a fair coin), is fixed by the seed.
+
+        Args:
+            rate: in [0, 1].
+            seed: not negative.
+            modality: the one that is lost.
+
+        Raises:
+            ValueError: if the rate is not a share.
+        """
+        if not 0.0 <= rate <= 1.0:
+            raise ValueError(f"data.missing_rate={rate}: a share of rows, in [0, 1]")
+        generator = np.random.default_rng([seed, 0x6D697373])
+        complete = self.complete
+        losing = generator.permutation(complete)[: round(rate * len(complete))]
+        coins = generator.integers(0, 2, len(losing))
+        lost = {Modality.first: 0 * coins, Modality.second: 0 * coins + 1}.get(modality, coins)
+        present = self.present.copy()
+        present[losing, lost] = False
+        return replace(self, present=present)
+
+    def describe(self) -> str:
+        """One line: how many rows there are, and what they miss."""
+        first, second = self.present[:, 0], self.present[:, 1]
+        counts = {
+            "complete": first & second,
+            "without second": first & ~second,
+            "without first": ~first & second,
+            "empty": ~first & ~second,
+        }
+        parts = [f"{int(mask.sum())} {name}" for name, mask in counts.items() if mask.any()]
+        sizes = f"{self.mod1size} + {self.mod2size}"
+        return f"{self.name}: {len(self)} rows of {sizes} ({', '.join(parts)})"
+
+
+def find_present(
+    features: Features, mask: NDArray[Any] | None, *, ignore_zeroes: bool, name: str
+) -> NDArray[np.bool_]:
+    """Tells which rows of a modality are there.
+
+    A row is missing if the mask says so, if all of it is NaN, or, unless `ignore_zeroes`, if all
+    of it is zero.
+
+    Args:
+        features: (rows, size).
+        mask: (rows,) true where present, or None.
+        ignore_zeroes: zero rows are data.
+        name: the modality and where it comes from, for messages.
+
+    Returns:
+        (rows,) bool.
+
+    Raises:
+        ValueError: if the values are no numbers, the mask has another length, or a row that counts
+            as present holds an infinity (as float32), or NaN in a part of its columns.
+    """
+    if features.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: {features.dtype} is not a numeric type")
+    rows = int(features.shape[0])
+    present = np.ones(rows, dtype=bool)
+    if mask is not None:
+        if mask.shape != (rows,):
+            raise ValueError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
+        present = mask.astype(bool)
+    block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
+    for start in range(0, rows, block):
+        part, there = features[start : start + block], present[start : start + block]
+        nan, finite, nonzero = _look_at(part)
+        there &= ~nan
+        if not ignore_zeroes:
+            there &= nonzero
+        if not finite[there].all():
+            row = start + int(np.argmax(there & ~finite))
+            raise ValueError(
+                f"{name}, row {row} counted from 0: infinite, or NaN in only a part of the columns; "
+                "a missing modality is NaN in all of them, or masked"
+            )
+    return present
+
+
+def _look_at(part: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:  # noqa: ANN401
+    """By row: all NaN, all finite (as float32), anything but zeros."""
+    with np.errstate(over="ignore"):
+        part = part.astype(np.float32, copy=False)
+    if not sparse.issparse(part):
+        return np.isnan(part).all(axis=1), np.isfinite(part).all(axis=1), part.any(axis=1)
+    rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+    infinite = np.bincount(rows, ~np.isfinite(part.data), minlength=part.shape[0]) > 0
+    nonzero = np.bincount(rows, part.data != 0, minlength=part.shape[0]) > 0
+    return np.zeros_like(infinite), ~infinite, nonzero
+
+
+def _dense(
+    features: Features, rows: NDArray[np.int64] | slice, present: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    part: Any = features[rows]
+    dense = part.toarray() if sparse.issparse(part) else part
+    copied = np.array(dense, dtype=np.float32, order="C")
+    if not present.all():
+        copied[~present] = 0.0
+    return copied
