@@ -1,0 +1,52 @@
+"""One progress bar over the whole training, with loss and time left."""
+
+import sys
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from tqdm import tqdm
+
+
+class Progress(Callback):
+    """Counts epochs, because a short epoch takes less time than drawing a bar."""
+
+    def __init__(self, refresh_s: float = 0.5) -> None:
+        """Draws nothing yet.
+
+        Args:
+            refresh_s: seconds between updates on a terminal; elsewhere a line every 30 seconds.
+        """
+        self.interval = refresh_s if sys.stderr.isatty() else 30.0
+        self._bar: tqdm[None] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar at the epoch where the training starts."""
+        if not trainer.is_global_zero:
+            return
+        total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+        self._bar = tqdm(
+            total=total,
+            initial=trainer.current_epoch,
+            unit="epoch",
+            mininterval=self.interval,
+            dynamic_ncols=True,
+            bar_format="{l_bar}{bar}| {n:.4g}/{total} epochs [{elapsed}<{remaining}{postfix}]",
+        )
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Moves on by the chunk's part of the epoch."""
+        if self._bar is not None:
+            self._bar.update(1 / trainer.num_training_batches)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the newest losses, when it draws next."""
+        bar = self._bar
+        if bar is not None and bar._time() - bar.last_print_t >= self.interval:
+            losses = {k: v for k, v in trainer.callback_metrics.items() if k.endswith("/loss")}
+            bar.set_postfix({k: f"{float(v):.4g}" for k, v in losses.items()}, refresh=False)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Closes the bar, however the training ended."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

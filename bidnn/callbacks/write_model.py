@@ -1,0 +1,48 @@
+"""Writes the model in the original's format, at the interval of the outputs and at the end."""
+
+import logging
+from pathlib import Path
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from bidnn.callbacks.write_outputs import due
+from bidnn.files import check_writable
+from bidnn.module import TrainingModule
+from bidnn.original_model import write_model
+from bidnn.outputs import OutputConfig, fill_epoch
+
+log = logging.getLogger(__name__)
+
+
+class WriteModel(Callback):
+    """Comes after WriteOutputs and before RunCommand, as in the original."""
+
+    def __init__(self, path: str, output: OutputConfig) -> None:
+        """Finds out at once whether the model can be written.
+
+        Args:
+            path: of the npz file; `%e` in it is the epoch, or `final`.
+            output: for its interval.
+
+        Raises:
+            OSError: if the folder cannot be written.
+        """
+        self.path, self.output = path, output
+        check_writable(Path(fill_epoch(path, None)))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """At the interval."""
+        if due(self.output, trainer):
+            self._write(trainer, pl_module, trainer.current_epoch + 1)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Once more at the end."""
+        self._write(trainer, pl_module, None)
+
+    def _write(self, trainer: Trainer, module: LightningModule, epoch: int | None) -> None:
+        assert isinstance(module, TrainingModule)
+        if trainer.is_global_zero:
+            path = Path(fill_epoch(self.path, epoch))
+            write_model(path, module.model.network)
+            log.info("model written to %s", path)

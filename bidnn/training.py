@@ -1,0 +1,88 @@
+"""From rows and a configuration to a trained model, in one place for every way in."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning import Trainer, seed_everything
+
+from bidnn.bundle import Trained
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.scaling import ScalingKind, fit_scaling
+from bidnn.inference import MissingStrategy, Model
+from bidnn.losses import LossConfig
+from bidnn.module import TrainingModule
+from bidnn.network import NetworkConfig
+from bidnn.optimizers import OptimizerConfig
+
+log = logging.getLogger(__name__)
+
+
+def fresh_model(
+    data: PairDataModule,
+    network: NetworkConfig,
+    scaling: ScalingKind,
+    strategy: MissingStrategy,
+    seed: int,
+) -> Trained:
+    """A model with seeded weights, its scaling fitted on the training rows.
+
+    Raises:
+        ValueError: if a modality has no row to be scaled by.
+    """
+    seed_everything(seed, verbose=False)
+    model = Model(data.store.mod1size, data.store.mod2size, network, scaling)
+    fit_scaling((model.first_scaler, model.second_scaler), data.store, data.train_rows)
+    return Trained(model, strategy)
+
+
+def train(
+    trained: Trained,
+    data: PairDataModule,
+    loss: LossConfig,
+    optimizer: OptimizerConfig,
+    trainer: Trainer,
+    *,
+    seed: int,
+    resume: Path | None = None,
+) -> TrainingModule:
+    """Trains a model where it stands.
+
+    Args:
+        trained: the model; its weights change.
+        data: the rows.
+        loss: what is minimised.
+        optimizer: by what.
+        trainer: how long, on what, with which callbacks.
+        seed: of shuffling and dropout.
+        resume: a checkpoint of this training to go on from.
+
+    Raises:
+        CommandFailedError: if a command failed that was to stop the training.
+        OSError: if an output could not be written.
+    """
+    seed_everything(seed, verbose=False)
+    module = TrainingModule(trained, loss, optimizer)
+    with known_warnings_left_out():
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    return module
+
+
+@contextmanager
+def known_warnings_left_out() -> Iterator[None]:
+    """Leaves out what Lightning says of itself and of loaders that are not ours."""
+    with warnings.catch_warnings():
+        for message in (
+            "Total length of .* across ranks is zero",  # no validation rows were asked for
+            ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
+        ):
+            warnings.filterwarnings("ignore", message)
+        yield
+
+
+def quiet_lightning() -> None:
+    """Keeps Lightning's banners and tips out of the log; its warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
