@@ -1,0 +1,209 @@
+"""Where rows come from, by configuration: one class for each file of `conf/data`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from bidnn.data.arrays import read_npy, read_npz
+from bidnn.data.digits import load_halves
+from bidnn.data.libsvm import IndexBase, read_libsvm
+from bidnn.data.store import Features, Modality, PairStore, find_present
+
+DENSE_SHARE = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """What all sources have in common.
+
+    Attributes:
+        batch_size: rows of a batch, over all processes.
+        val_fraction: share of the complete rows that is held out to validate on, in [0, 1).
+        missing_rate: share of the complete rows that lose a modality before anything else
+            happens, to measure what its absence costs; in [0, 1].
+        missing_modality: the one they lose; `either`: a fair coin for each row.
+    """
+
+    batch_size: int = 128
+    val_fraction: float = 0.0
+    missing_rate: float = 0.0
+    missing_modality: Modality = Modality.either
+
+
+@dataclass(slots=True, kw_only=True)
+class DigitsSource(Source):
+    """scikit-learn's digits, upper and lower half."""
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """The rows; `sizes` are not needed."""
+        del sizes
+        return load_halves()
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """None: there is no other file; use `val_fraction`."""
+        del sizes
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class LibsvmSource(Source):
+    """A libsvm file, plain or .gz: both modalities side by side in each row.
+
+    Attributes:
+        path: the file.
+        mod1size: columns of the first modality; scripts/embed.py takes the model's.
+        mod2size: columns of the second modality, likewise.
+        index_base: whether indices start at `one` or `zero`; `auto` finds out (an index 0 means
+            zero, an index mod1size + mod2size means one, neither means one).
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        val_path: a file to validate on.
+    """
+
+    path: str | None = None
+    mod1size: int | None = None
+    mod2size: int | None = None
+    index_base: IndexBase = IndexBase.auto
+    ignore_zeroes: bool = False
+    val_path: str | None = None
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Reads the file.
+
+        Args:
+            sizes: of a trained model, for what is not declared.
+
+        Raises:
+            ValueError, OSError: naming what is wrong with the file or the keys.
+        """
+        return self._read(required_path(self.path, "data.path"), sizes)
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Reads the validation file, if there is one."""
+        return None if self.val_path is None else self._read(Path(self.val_path), sizes)
+
+    def _read(self, path: Path, sizes: tuple[int, int] | None) -> PairStore:
+        declared = (self.mod1size, self.mod2size)
+        first_size, second_size = (
+            own if own is not None else other
+            for own, other in zip(declared, sizes or (None, None), strict=True)
+        )
+        if first_size is None or second_size is None:
+            raise ValueError(f"{path}: a libsvm file needs data.mod1size=… and data.mod2size=…")
+        return open_libsvm(
+            path, first_size, second_size, self.index_base, ignore_zeroes=self.ignore_zeroes
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class NpzSource(Source):
+    """An npz file: `first`, `second`, and optionally `label`, `present_first`, `present_second`.
+
+    Attributes:
+        path: the file.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        val_path: a file to validate on.
+    """
+
+    path: str | None = None
+    ignore_zeroes: bool = True
+    val_path: str | None = None
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Reads the file; `sizes` are inferred from it."""
+        del sizes
+        return read_npz(required_path(self.path, "data.path"), ignore_zeroes=self.ignore_zeroes)
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Reads the validation file, if there is one."""
+        del sizes
+        if self.val_path is None:
+            return None
+        return read_npz(Path(self.val_path), ignore_zeroes=self.ignore_zeroes)
+
+
+@dataclass(slots=True, kw_only=True)
+class NpySource(Source):
+    """A pair of npy files, memory-mapped; a row of NaN is missing.
+
+    Attributes:
+        first: the file of the first modality.
+        second: the file of the second modality.
+        label: the file of the labels, or None.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        val_first: with `val_second`, a pair to validate on.
+        val_second: see `val_first`.
+    """
+
+    first: str | None = None
+    second: str | None = None
+    label: str | None = None
+    ignore_zeroes: bool = True
+    val_first: str | None = None
+    val_second: str | None = None
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Maps the files; `sizes` are inferred from them."""
+        del sizes
+        first = required_path(self.first, "data.first")
+        second = required_path(self.second, "data.second")
+        label = None if self.label is None else Path(self.label)
+        return read_npy(first, second, label=label, ignore_zeroes=self.ignore_zeroes)
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Maps the validation files, if there are any."""
+        del sizes
+        if self.val_first is None and self.val_second is None:
+            return None
+        first = required_path(self.val_first, "data.val_first")
+        second = required_path(self.val_second, "data.val_second")
+        return read_npy(first, second, ignore_zeroes=self.ignore_zeroes)
+
+
+AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource
+
+
+def open_libsvm(
+    path: Path, mod1size: int, mod2size: int, index_base: IndexBase, *, ignore_zeroes: bool
+) -> PairStore:
+    """Reads a libsvm file into a store; each modality dense unless most of it is zero.
+
+    Raises:
+        LibsvmError, OSError: naming file, line and the way out.
+    """
+    rows = read_libsvm(path, mod1size, mod2size, index_base=index_base)
+    parts = rows.matrix[:, :mod1size], rows.matrix[:, mod1size:]
+    return split_store(parts, rows.labels, ignore_zeroes=ignore_zeroes, name=str(path))
+
+
+def split_store(
+    parts: tuple[sparse.csr_array, sparse.csr_array],
+    labels: np.ndarray[tuple[int], np.dtype[np.str_]] | None,
+    *,
+    ignore_zeroes: bool,
+    name: str,
+) -> PairStore:
+    """Makes a store of two sparse matrices in which a row of zeros is a missing modality."""
+    present = [
+        find_present(part, None, ignore_zeroes=ignore_zeroes, name=f"{name}, {modality}")
+        for part, modality in zip(parts, ("first", "second"), strict=True)
+    ]
+    first, second = (_dense_if_full(part) for part in parts)
+    return PairStore(first, second, np.stack(present, axis=1), labels, name)
+
+
+def _dense_if_full(part: sparse.csr_array) -> Features:
+    size = part.shape[0] * part.shape[1]
+    return part.toarray() if part.nnz >= DENSE_SHARE * size else part
+
+
+def required_path(value: str | None, key: str) -> Path:
+    """The path, or an error that names the key.
+
+    Raises:
+        ValueError: if it is not given.
+    """
+    if value is None:
+        raise ValueError(f"{key} is not given; {key}=FILE says where the features are")
+    return Path(value)

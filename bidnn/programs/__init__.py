@@ -1,0 +1,1 @@
+"""The programs behind scripts/: configuration in, files out."""

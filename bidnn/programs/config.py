@@ -1,0 +1,106 @@
+"""The configuration of the programs, typed: what conf/ may choose from and what it may not say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from bidnn.data.scaling import ScalingConfig
+from bidnn.data.sources import DigitsSource, LibsvmSource, NpySource, NpzSource
+from bidnn.inference import MissingConfig
+from bidnn.losses import LossConfig
+from bidnn.network import NetworkConfig
+from bidnn.optimizers import AdamConfig, SgdConfig
+from bidnn.outputs import OutputConfig
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainConfig:
+    """scripts/train.py.
+
+    Attributes:
+        seed: of weights, split, shuffling, dropout and dropped modalities; not negative.
+        resume: go on from the last checkpoint in this run's folder.
+        checkpoint: a trained model to start from; a run's folder, a checkpoint or a bundle.
+        objective: the figure that a sweep gets from the run, by the name it is logged under.
+        run_dir: the run's folder; set by Hydra.
+        data: where rows come from, and which of them train.
+        model: the network.
+        loss: what is minimised.
+        optimizer: by what.
+        scaling: of the features.
+        missing: how rows that miss a modality are embedded.
+        output: what is written, and the command that is run after it.
+        callbacks: Lightning callbacks by name, each with its `_target_`; None takes one out.
+        logger: Lightning loggers by name, likewise.
+        trainer: of Lightning, with its `_target_`.
+    """
+
+    seed: int = 0
+    resume: bool = False
+    checkpoint: str | None = None
+    objective: str = "train/loss"
+    run_dir: str = MISSING
+    data: Any = MISSING
+    model: NetworkConfig = MISSING
+    loss: LossConfig = MISSING
+    optimizer: Any = MISSING
+    scaling: ScalingConfig = MISSING
+    missing: MissingConfig = MISSING
+    output: OutputConfig = MISSING
+    callbacks: dict[str, Any] = MISSING
+    logger: dict[str, Any] = MISSING
+    trainer: Any = MISSING
+
+    def __post_init__(self) -> None:
+        """Refuses a seed that NumPy and torch would not both take."""
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed}: must be in [0, 2^32)")
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbedConfig:
+    """scripts/embed.py.
+
+    Attributes:
+        checkpoint: the trained model: a run's folder, a checkpoint or a bundle.
+        seed: of dropped modalities, with `data.missing_rate`.
+        missing: `duplicate` or `translate`; None: as the model was trained.
+        device: where it runs; `auto` takes a GPU when there is one.
+        run_dir: the run's folder; set by Hydra.
+        data: where rows come from.
+        output: what is written.
+    """
+
+    checkpoint: str = MISSING
+    seed: int = 0
+    missing: MissingConfig | None = None
+    device: str = "auto"
+    run_dir: str = MISSING
+    data: Any = MISSING
+    output: OutputConfig = MISSING
+
+
+def register() -> None:
+    """Makes the schemas known to Hydra under the names that conf/ uses."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="embed_schema", node=EmbedConfig)
+    nodes: dict[str, dict[str, type]] = {
+        "data": {
+            "digits": DigitsSource,
+            "libsvm": LibsvmSource,
+            "npz": NpzSource,
+            "npy": NpySource,
+        },
+        "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
+        "scaling": {"scaling": ScalingConfig},
+        "missing": {"missing": MissingConfig},
+        "model": {"network": NetworkConfig},
+        "loss": {"loss": LossConfig},
+        "output": {"output": OutputConfig},
+    }
+    for group, schemas in nodes.items():
+        for name, node in schemas.items():
+            store.store(group=group, name=f"{name}_schema", node=node)

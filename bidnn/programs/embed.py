@@ -1,0 +1,54 @@
+"""scripts/embed.py: embeds or completes rows with a trained model, its scaling included."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from bidnn.bundle import load_bundle
+from bidnn.files import check_writable
+from bidnn.outputs import output_path, write_output
+from bidnn.programs.config import EmbedConfig
+
+log = logging.getLogger(__name__)
+
+
+def run(config: EmbedConfig) -> None:
+    """Reads rows, runs the model, writes the result.
+
+    Raises:
+        ValueError, OSError: naming what is wrong and the way out.
+    """
+    source = config.data
+    if source.val_fraction or getattr(source, "val_path", None):
+        raise ValueError(
+            "data.val_fraction and data.val_path have no meaning here: nothing is trained"
+        )
+    if config.output.command or config.output.every_n_epochs:
+        raise ValueError(
+            "output.command and output.every_n_epochs belong to training; leave them out"
+        )
+    output = config.output
+    check_writable(output_path(output, None))
+    trained = load_bundle(Path(config.checkpoint))
+    model = trained.model.to(_device(config.device))
+    store = source.open((model.mod1size, model.mod2size))
+    if source.missing_rate:
+        store = store.drop(source.missing_rate, config.seed, source.missing_modality)
+    log.info(store.describe())
+    strategy = trained.strategy if config.missing is None else config.missing.strategy
+    path = write_output(model, store, output, strategy, None)
+    log.info("%s: %s", output.kind.value, path)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={name}: not usable here ({str(error).splitlines()[0]})"
+        ) from error
+    return device

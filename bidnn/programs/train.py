@@ -1,0 +1,154 @@
+"""scripts/train.py: trains as configured and writes what was asked for."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import OmegaConf
+
+from bidnn.bundle import Trained, check_settings, load_bundle
+from bidnn.callbacks.report import Report
+from bidnn.callbacks.run_command import RunCommand
+from bidnn.callbacks.write_outputs import WriteOutputs
+from bidnn.data.datamodule import PairDataModule
+from bidnn.files import whole_file
+from bidnn.inference import check_sizes
+from bidnn.outputs import output_path
+from bidnn.programs.config import TrainConfig
+from bidnn.programs.entry import sweeping
+from bidnn.training import fresh_model, train
+
+log = logging.getLogger(__name__)
+
+LAST = Path("checkpoints") / "last.ckpt"
+
+
+def run(config: TrainConfig) -> float:
+    """One training, whole.
+
+    Returns:
+        The objective, for sweepers.
+
+    Raises:
+        ValueError, OSError, CommandFailedError: naming what is wrong and the way out.
+    """
+    folder = Path(config.run_dir)
+    output = config.output
+    if sweeping() and folder not in output_path(output, None).parents:
+        raise ValueError(
+            f"output.path={output.path}: every run of a sweep would write it; "
+            "use 'output.path=${run_dir}/NAME'"
+        )
+    resume = folder / LAST if config.resume else None
+    if resume is not None and not resume.is_file():
+        raise FileNotFoundError(
+            f"{resume}: no checkpoint; hydra.run.dir=FOLDER names the run to resume"
+        )
+    data = open_data(config)
+    log.info(data.store.describe())
+    trained = start_model(config, data)
+    writer, command = WriteOutputs(data.store, output), RunCommand(output)
+    report_yaml = OmegaConf.to_yaml(OmegaConf.structured(config))
+    with whole_file(folder / "config.yaml") as file:
+        file.write(report_yaml.encode())
+    callbacks = [writer, command, *instantiate_all(config.callbacks)]
+    trainer = instantiate(
+        config.trainer, callbacks=callbacks, logger=instantiate_all(config.logger) or False
+    )
+    assert isinstance(trainer, Trainer)
+    train(
+        trained,
+        data,
+        config.loss,
+        config.optimizer,
+        trainer,
+        seed=config.seed,
+        resume=resume,
+    )
+    trainer.save_checkpoint(folder / LAST, weights_only=False)
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    figures |= command.figures
+    for callback in callbacks:
+        figures |= callback.figures if isinstance(callback, Report) else {}
+    _log_figures(config, trainer, figures)
+    log.info("%s: %s", output.kind.value, output_path(output, None))
+    log.info("run folder: %s", folder)
+    return _objective(config, figures)
+
+
+def open_data(config: TrainConfig) -> PairDataModule:
+    """Reads the rows, hides what `data.missing_rate` asks for, and splits them."""
+    source = config.data
+    store = source.open(None)
+    if source.missing_rate:
+        store = store.drop(source.missing_rate, config.seed, source.missing_modality)
+    return PairDataModule(
+        store,
+        batch_size=source.batch_size,
+        seed=config.seed,
+        trains=config.trainer["max_epochs"] != 0,
+        val_fraction=source.val_fraction,
+        val_store=source.open_validation((store.mod1size, store.mod2size)),
+    )
+
+
+def start_model(config: TrainConfig, data: PairDataModule) -> Trained:
+    """A fresh model, or the one of `checkpoint`, which must be what the configuration says.
+
+    Raises:
+        ValueError: naming the keys that differ.
+    """
+    strategy = config.missing.strategy
+    if config.checkpoint is None:
+        return fresh_model(data, config.model, config.scaling.kind, strategy, config.seed)
+    path = Path(config.checkpoint)
+    model = load_bundle(path).model
+    check_sizes(model, data.store)
+    check_settings(path, model, config.model, config.scaling.kind)
+    return Trained(model, strategy)
+
+
+def instantiate_all(nodes: dict[str, Any]) -> list[Any]:
+    """The objects that nodes with `_target_` describe; a node that is None is left out."""
+    return [instantiate(node) for node in nodes.values() if node]
+
+
+def _log_figures(config: TrainConfig, trainer: Trainer, figures: dict[str, float]) -> None:
+    """The final figures: figures.json, and beside the hyper-parameters in TensorBoard."""
+    if not trainer.is_global_zero:
+        return
+    with whole_file(Path(config.run_dir) / "figures.json") as file:
+        file.write(json.dumps(figures, indent=2, sort_keys=True).encode() + b"\n")
+    chosen = {key: getattr(config, key) for key in ("seed", "missing", "scaling", "loss")}
+    chosen |= {"model": config.model, "optimizer": config.optimizer, "data": config.data}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(_flat(chosen), figures)
+            logger.finalize("success")
+
+
+def _objective(config: TrainConfig, figures: dict[str, float]) -> float:
+    if config.trainer["max_epochs"] == 0 and config.objective not in figures:
+        return float("nan")
+    if config.objective not in figures:
+        known = ", ".join(sorted(figures))
+        raise ValueError(
+            f"objective={config.objective}: no such figure was logged; there are {known}"
+        )
+    return figures[config.objective]
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    plain = OmegaConf.to_container(OmegaConf.create(values), enum_to_str=True)
+    assert isinstance(plain, dict)
+    flat: dict[str, Any] = {}
+    for group, content in plain.items():
+        if isinstance(content, dict):
+            flat |= {f"{group!s}.{key!s}": value for key, value in content.items()}
+        else:
+            flat[str(group)] = content
+    return flat
