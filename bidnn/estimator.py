@@ -1,0 +1,423 @@
+"""The Python interface: the original's verbs, and scikit-learn's, on one class."""
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from lightning import Callback, Trainer
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from bidnn.bundle import Trained, check_settings, load_bundle, save_bundle
+from bidnn.callbacks.collapse import CollapseCheck
+from bidnn.callbacks.progress import Progress
+from bidnn.callbacks.run_command import RunCommand
+from bidnn.callbacks.write_model import WriteModel
+from bidnn.callbacks.write_outputs import WriteOutputs
+from bidnn.data.arrays import store_arrays
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.libsvm import IndexBase
+from bidnn.data.scaling import ScalingKind, fit_scaling
+from bidnn.data.sources import open_libsvm, split_store
+from bidnn.data.store import PairStore
+from bidnn.inference import Block, MissingStrategy, Model, OutputKind, check_sizes, embed, infer
+from bidnn.losses import LossConfig
+from bidnn.network import Activation, NetworkConfig
+from bidnn.optimizers import SgdConfig
+from bidnn.original_model import read_model
+from bidnn.outputs import OutputConfig
+from bidnn.training import fresh_model, quiet_lightning, train
+
+log = logging.getLogger(__name__)
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+@dataclass(slots=True, kw_only=True)
+class Config:
+    """The original's settings under the original's names, and a few of ours at the end.
+
+    Attributes:
+        mod1size: columns of the first modality; `fit` finds them out.
+        mod2size: columns of the second modality; likewise.
+        hdn: units of the outer hidden layers.
+        rep: size of the embedding, even.
+        lr: learning rate.
+        act: tanh, sigmoid, relu or linear.
+        epochs: passes over the complete rows; 0 trains nothing.
+        dropout: share of the centre's units, in [0, 1).
+        momentum: of Nesterov's descent, in [0, 1).
+        untied: no shared central weights.
+        l2_norm: each half of an output row to unit length, then the row.
+        batch_size: rows of a batch.
+        load_model: a model file of the original, or one of ours, to start from.
+        save_model: where the model is written, `%e` being the epoch or `final`.
+        write_after: epochs between writings; 0 for the end only.
+        crossmodal: output the rows with missing modalities translated, not embeddings.
+        exec_command: run by the shell after each writing.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        verbosity: 0 errors, 1 warnings, 2 what is written, 3 a progress bar too.
+        fname_in: a libsvm file.
+        fname_out: what is written; `.npz` and `.npy` choose these formats.
+        missing: duplicate or translate; None: duplicate for `predict` and files, as published,
+            translate for `transform`.
+        output_act: the output layers' activation; None for `act`.
+        scaling: none, standard, unit or minmax.
+        seed: of everything that is drawn.
+        zero_based: indices of a written libsvm file start at 0.
+    """
+
+    mod1size: int | None = None
+    mod2size: int | None = None
+    hdn: int = 256
+    rep: int = 128
+    lr: float = 0.1
+    act: str = "tanh"
+    epochs: int = 1000
+    dropout: float = 0.2
+    momentum: float = 0.9
+    untied: bool = False
+    l2_norm: bool = False
+    batch_size: int = 128
+    load_model: str | None = None
+    save_model: str | None = None
+    write_after: int = 0
+    crossmodal: bool = False
+    exec_command: str | None = None
+    ignore_zeroes: bool = False
+    verbosity: int = 3
+    fname_in: str | None = None
+    fname_out: str | None = None
+    missing: str | None = None
+    output_act: str | None = None
+    scaling: str = "none"
+    seed: int = 0
+    zero_based: bool = False
+
+
+class BiDNN:
+    """Trains on pairs, embeds and translates rows that may miss either modality.
+
+    The original's way, with files or a sparse matrix:
+
+        conf = Config(mod1size=100, mod2size=4096, hdn=2048, rep=2048)
+        net = BiDNN(conf)
+        net.load_dataset(X)
+        net.train()
+        out = net.predict()
+
+    scikit-learn's way, with arrays:
+
+        net = BiDNN(hdn=256, rep=128, epochs=200).fit(first, second)
+        z = net.transform(first, second)
+        second_from_first = net.translate(first=first)
+    """
+
+    def __init__(self, config: Config | None = None, **settings: Any) -> None:  # noqa: ANN401
+        """Takes settings; nothing is read or built yet.
+
+        Args:
+            config: the settings; None for the defaults.
+            **settings: fields of Config that replace those of `config`.
+
+        Raises:
+            TypeError: if a setting is none of Config's.
+        """
+        self.config = dataclasses.replace(config or Config(), **settings)
+        self._store: PairStore | None = None
+        self._model: Model | None = None
+
+    def load_dataset(self, X: Any = None, labels: ArrayLike | None = None) -> Self:  # noqa: ANN401, N803
+        """Takes the rows to train on and to predict.
+
+        Args:
+            X: (rows, mod1size + mod2size) sparse or dense, the modalities side by side, a row of
+                zeros (or of NaN) being a missing modality; None reads the libsvm file `fname_in`.
+            labels: (rows,), kept for the output files.
+
+        Raises:
+            ValueError: if sizes are not set, or X has others.
+            OSError: if the file cannot be read.
+        """
+        config = self.config
+        if config.mod1size is None or config.mod2size is None:
+            raise ValueError("mod1size and mod2size are not set; Config(mod1size=…, mod2size=…)")
+        sizes = (config.mod1size, config.mod2size)
+        zeroes = config.ignore_zeroes
+        if X is None:
+            if config.fname_in is None:
+                raise ValueError("no rows: give load_dataset a matrix, or set fname_in")
+            path = Path(config.fname_in)
+            self._store = open_libsvm(path, *sizes, IndexBase.auto, ignore_zeroes=zeroes)
+            return self
+        if X.shape[1] != sum(sizes):
+            raise ValueError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
+        text = None if labels is None else np.asarray(labels).astype(np.str_)
+        if sparse.issparse(X):
+            rows = sparse.csr_array(X, dtype=np.float32)
+            parts = rows[:, : sizes[0]], rows[:, sizes[0] :]
+            self._store = split_store(parts, text, ignore_zeroes=zeroes, name="X")
+        else:
+            first, second = np.hsplit(np.asarray(X), [sizes[0]])
+            self._store = store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
+        return self
+
+    def train(self) -> Self:
+        """Trains, and writes what `fname_out`, `save_model` and `exec_command` ask for.
+
+        Raises:
+            ValueError: if there are no rows, or a setting is out of its range.
+            OSError: if an output cannot be written; found out before training.
+        """
+        self._train(self._rows(), self._outputs(self._rows()))
+        return self
+
+    def predict(self) -> NDArray[np.float32]:
+        """The rows of `load_dataset`, embedded (rows, rep), or with `crossmodal` completed.
+
+        A missing modality's centre is the other's, duplicated, unless `missing` says otherwise.
+        """
+        kind = OutputKind.crossmodal if self.config.crossmodal else OutputKind.embedding
+        blocks = infer(
+            self._trained(), self._rows(), kind, self._strategy(), l2_norm=self.config.l2_norm
+        )
+        return np.concatenate([_row(block) for block in blocks])
+
+    def fit(self, first: ArrayLike, second: ArrayLike) -> Self:
+        """Trains on the rows in which both modalities are there.
+
+        Args:
+            first: (rows, mod1size) array or sparse matrix; a row of NaN is missing.
+            second: (rows, mod2size) likewise.
+
+        Raises:
+            ValueError: if the rows do not fit, no row is complete, or a setting is out of range.
+        """
+        store = store_arrays(_matrix(first), _matrix(second))
+        self.config = dataclasses.replace(
+            self.config, mod1size=store.mod1size, mod2size=store.mod2size
+        )
+        self._train(store, [])
+        return self
+
+    def transform(
+        self,
+        first: ArrayLike | None = None,
+        second: ArrayLike | None = None,
+        *,
+        missing: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Embeds rows.
+
+        Args:
+            first: (rows, mod1size); rows of NaN are missing; None: all are.
+            second: (rows, mod2size); likewise.
+            missing: translate or duplicate; None: as configured, or else translate.
+
+        Returns:
+            (rows, rep) float32; zero where both modalities are missing.
+
+        Raises:
+            ValueError: if the columns are not those of the training.
+            RuntimeError: if nothing was trained or loaded.
+        """
+        model = self._trained()
+        store = _pair(model, first, second)
+        strategy = MissingStrategy(missing or self.config.missing or "translate")
+        return embed(model, store, strategy, l2_norm=self.config.l2_norm)
+
+    def fit_transform(self, first: ArrayLike, second: ArrayLike) -> NDArray[np.float32]:
+        """`fit`, then `transform` of the same rows."""
+        return self.fit(first, second).transform(first, second)
+
+    def translate(
+        self, *, first: ArrayLike | None = None, second: ArrayLike | None = None
+    ) -> NDArray[np.float32]:
+        """Predicts the other modality.
+
+        Args:
+            first: (rows, mod1size), or
+            second: (rows, mod2size); one of the two; a row of NaN gives a row of zeros.
+
+        Returns:
+            The other modality, (rows, mod2size) or (rows, mod1size), in the units of the training
+            data.
+
+        Raises:
+            TypeError: unless exactly one modality is given.
+            ValueError: if it has other columns than in training.
+            RuntimeError: if nothing was trained or loaded.
+        """
+        if (first is None) == (second is None):
+            raise TypeError("translate takes either first= or second=")
+        model = self._trained()
+        blocks = infer(model, _pair(model, first, second), OutputKind.crossmodal)
+        return np.concatenate([block.left if first is None else block.right for block in blocks])
+
+    def save(self, path: str | Path) -> None:
+        """Writes the trained model, for `bidnn.load`.
+
+        Raises:
+            RuntimeError: if nothing was trained or loaded.
+            OSError: if the file cannot be written.
+        """
+        strategy = MissingStrategy(self.config.missing or "translate")
+        save_bundle(Path(path), Trained(self._trained(), strategy))
+
+    def _train(self, store: PairStore, outputs: list[Callback]) -> None:
+        config = self.config
+        if config.epochs < 0:
+            raise ValueError(f"epochs={config.epochs}: must be at least 0")
+        optimizer = SgdConfig(lr=config.lr, momentum=config.momentum)
+        data = PairDataModule(
+            store, batch_size=config.batch_size, seed=config.seed, trains=config.epochs > 0
+        )
+        trained = Trained(self._start(data), self._strategy())
+        bar = [Progress()] if config.verbosity >= 3 else []
+        quiet_lightning()
+        trainer = Trainer(
+            max_epochs=config.epochs,
+            devices=1,
+            callbacks=[*outputs, *bar, CollapseCheck()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        train(trained, data, LossConfig(), optimizer, trainer, seed=config.seed)
+        self._model = trained.model.cpu().eval()
+
+    def _start(self, data: PairDataModule) -> Model:
+        """A fresh model, or the one of `load_model`."""
+        config = self.config
+        network = NetworkConfig(
+            hdn=config.hdn,
+            rep=config.rep,
+            activation=_choice(Activation, config.act, "act"),
+            output_activation=(
+                None
+                if config.output_act is None
+                else _choice(Activation, config.output_act, "output_act")
+            ),
+            dropout=config.dropout,
+            tied=not config.untied,
+        )
+        scaling = _choice(ScalingKind, config.scaling, "scaling")
+        if config.load_model is None:
+            return fresh_model(data, network, scaling, self._strategy(), config.seed).model
+        path = Path(config.load_model)
+        if path.suffix == ".npz":
+            model = Model.of(read_model(path, network), scaling)
+            fit_scaling((model.first_scaler, model.second_scaler), data.store, data.train_rows)
+        else:
+            model = load_bundle(path).model
+            check_settings(path, model, network, scaling)
+        check_sizes(model, data.store)
+        return model
+
+    def _outputs(self, store: PairStore) -> list[Callback]:
+        """What the original writes, in its order: embedding, model, command."""
+        config = self.config
+        output = OutputConfig(
+            path=config.fname_out or "none",
+            kind=OutputKind.crossmodal if config.crossmodal else OutputKind.embedding,
+            l2_norm=config.l2_norm,
+            zero_based=config.zero_based,
+            every_n_epochs=config.write_after,
+            command=config.exec_command,
+        )
+        outputs: list[Callback] = []
+        if config.fname_out:
+            outputs.append(WriteOutputs(store, output))
+        if config.save_model:
+            outputs.append(WriteModel(config.save_model, output))
+        if config.exec_command:
+            outputs.append(RunCommand(output))
+        return outputs
+
+    def _strategy(self) -> MissingStrategy:
+        return _choice(MissingStrategy, self.config.missing or "duplicate", "missing")
+
+    def _rows(self) -> PairStore:
+        if self._store is None:
+            raise RuntimeError("no rows yet; call load_dataset first")
+        return self._store
+
+    def _trained(self) -> Model:
+        if self._model is None:
+            raise RuntimeError("nothing is trained yet; call train or fit, or use bidnn.load")
+        return self._model
+
+
+def load(path: str | Path, *, act: str = "tanh") -> BiDNN:
+    """A trained model from a file of `BiDNN.save`, a run's folder, a checkpoint, or the original.
+
+    Args:
+        path: the file or folder; `.npz` is a model file of the original.
+        act: the activation that a model of the original was trained with; its file does not say.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no model, damaged, or altered.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        network = read_model(path, act=_choice(Activation, act, "act").value)
+        trained = Trained(Model.of(network, ScalingKind.none), MissingStrategy.duplicate)
+    else:
+        trained = load_bundle(path)
+    model, network_config = trained.model.eval(), trained.model.network.config
+    output = network_config.output_activation
+    net = BiDNN(
+        mod1size=model.mod1size,
+        mod2size=model.mod2size,
+        hdn=network_config.hdn,
+        rep=network_config.rep,
+        act=network_config.activation.value,
+        output_act=None if output is None else output.value,
+        dropout=network_config.dropout,
+        untied=not network_config.tied,
+        scaling=model.first_scaler.kind.value,
+        missing=trained.strategy.value,
+    )
+    net._model = model
+    return net
+
+
+def _choice(kind: type[Choice], value: str, name: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise ValueError(f"{name}={value}: choose one of {known}") from None
+
+
+def _matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
+    if sparse.issparse(values):
+        return sparse.csr_array(values, dtype=np.float32)
+    return np.asarray(values)
+
+
+def _pair(model: Model, first: Any, second: Any) -> PairStore:  # noqa: ANN401
+    """Rows to embed; a modality that is None is missing in all of them."""
+    if first is None and second is None:
+        raise ValueError("no rows: give first, second, or both")
+    given = [None if values is None else _matrix(values) for values in (first, second)]
+    rows = next(values.shape[0] for values in given if values is not None)
+    sizes = (model.mod1size, model.mod2size)
+    filled = (
+        np.full((1, size), np.nan, np.float32).repeat(rows, axis=0) if values is None else values
+        for values, size in zip(given, sizes, strict=True)
+    )
+    store = store_arrays(*filled)
+    check_sizes(model, store)
+    return store
+
+
+def _row(block: Block) -> NDArray[np.float32]:
+    return np.concatenate([block.left, block.right], axis=1)
