@@ -1,6 +1,8 @@
 """NumPy files: npz with both modalities, and npy pairs that are memory-mapped."""
 
 import zipfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,23 +24,10 @@ def read_npz(path: Path, *, ignore_zeroes: bool) -> PairStore:
         ValueError: if it is no npz file, or arrays are missing, of wrong shapes, or pickled.
         OSError: if it cannot be read.
     """
-    _check_file(path)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise ValueError(f"{path}: a single array; use data=npy for npy files")
-            arrays = {name: archive[name] for name in _NPZ_NAMES if name in archive.files}
-            found = ", ".join(archive.files) or "nothing"
-    except (zipfile.BadZipFile, EOFError, ValueError, TypeError) as error:
-        message = str(error)
-        raise ValueError(
-            message
-            if message.startswith(str(path))
-            else f"{path}: no readable npz file ({message})"
-        ) from error
+    arrays = open_npz(path, _NPZ_NAMES)
     missing = [name for name in ("first", "second") if name not in arrays]
     if missing:
-        raise ValueError(f"{path}: no array {' or '.join(missing)} in it; it holds {found}")
+        raise ValueError(f"{path}: no array {' or '.join(missing)} in it, which data=npz needs")
     return store_arrays(
         arrays["first"],
         arrays["second"],
@@ -122,6 +111,23 @@ def store_arrays(
     return PairStore(first, second, present, text, name)
 
 
+def open_npz(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Those of the named arrays that an npz file holds.
+
+    Raises:
+        ValueError: if it is no npz file, is damaged, or holds pickled objects.
+        OSError: if it cannot be read.
+    """
+    check_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.ndarray):
+                return {name: archive[name] for name in names if name in archive.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: no readable npz file ({error})") from error
+    raise ValueError(f"{path}: a single array, as of npy files, not an npz archive")
+
+
 def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """Opens an array of an npz file for writing, without a time stamp: same content, same bytes."""
     info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
@@ -129,7 +135,7 @@ def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 
 def _map_npy(path: Path) -> NDArray[Any]:
-    _check_file(path)
+    check_file(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -140,7 +146,13 @@ def _map_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuses what is no file with something in it.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is empty.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
