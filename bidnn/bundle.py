@@ -9,17 +9,20 @@ import pickle
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 from zipfile import BadZipFile
 
 import torch
 
-from bidnn.data.scaling import ScalingKind
+from bidnn.architecture import NetworkConfig
+from bidnn.data.scaling import ScalingConfig, ScalingKind, Transform
+from bidnn.embedding import EmbeddingConfig
 from bidnn.files import whole_file
 from bidnn.inference import MissingStrategy, Model
-from bidnn.network import Activation, NetworkConfig
 
 PREFIX = "model."
+TRAINING_ONLY = ("model.dropout", "model.input_dropout")
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,14 @@ class Trained:
 
 def describe_model(model: Model, strategy: MissingStrategy) -> dict[str, Any]:
     """Plain dictionaries from which `build_model` makes the same model, untrained."""
-    network = dataclasses.asdict(model.network.config)
+    scalers = (model.first_scaler, model.second_scaler)
     return {
         "mod1size": model.mod1size,
         "mod2size": model.mod2size,
-        "network": {k: v.value if isinstance(v, Enum) else v for k, v in network.items()},
+        "network": _plain(model.network.config),
         "scaling": model.first_scaler.kind.value,
+        "transforms": [scaler.transform.value for scaler in scalers],
+        "embedding": _plain(model.finish.config),
         "missing": strategy.value,
     }
 
@@ -48,17 +53,31 @@ def build_model(description: dict[str, Any]) -> Trained:
     Raises:
         KeyError, TypeError, ValueError: if something in the description is not as it was written.
     """
-    fields = dict(description["network"])
-    fields["activation"] = Activation(fields["activation"])
-    if fields["output_activation"] is not None:
-        fields["output_activation"] = Activation(fields["output_activation"])
     model = Model(
         description["mod1size"],
         description["mod2size"],
-        NetworkConfig(**fields),
-        ScalingKind(description["scaling"]),
+        _typed(NetworkConfig, description["network"]),
+        ScalingConfig(kind=ScalingKind(description["scaling"])),
+        _typed(EmbeddingConfig, description["embedding"]),
     )
+    first, second = (Transform(value) for value in description["transforms"])
+    model.first_scaler.transform, model.second_scaler.transform = first, second
     return Trained(model, MissingStrategy(description["missing"]))
+
+
+def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 — a dataclass
+    fields = dataclasses.asdict(config)
+    return {k: v.value if isinstance(v, Enum) else v for k, v in fields.items()}
+
+
+def _typed(kind: type[Config], fields: dict[str, Any]) -> Config:
+    """The dataclass of plain fields: strings become the enumerations they stand for."""
+    values = dict(fields)
+    for name, hint in get_type_hints(kind).items():
+        for choice in (hint, *get_args(hint)):
+            if isinstance(choice, type) and issubclass(choice, Enum) and values[name] is not None:
+                values[name] = choice(values[name])
+    return kind(**values)
 
 
 def save_bundle(path: Path, trained: Trained) -> None:
@@ -115,33 +134,45 @@ def load_bundle(path: Path) -> Trained:
     return trained
 
 
-def check_settings(path: Path, model: Model, network: NetworkConfig, scaling: ScalingKind) -> None:
-    """Refuses a loaded model that is not what was asked for; takes over the dropout, a training's.
+def check_settings(path: Path, model: Model, asked: Model) -> None:
+    """Refuses a loaded model that is not what was asked for; takes over training-only settings.
 
     Args:
         path: where the model was, for the message.
         model: the loaded model.
-        network: the architecture that was asked for.
-        scaling: likewise.
+        asked: a model of the configuration that was asked for.
 
     Raises:
         ValueError: naming the settings that the model was trained with.
     """
-    found = {f"model.{k}": v for k, v in dataclasses.asdict(model.network.config).items()}
-    asked = {f"model.{k}": v for k, v in dataclasses.asdict(network).items()}
-    found["scaling"], asked["scaling"] = model.first_scaler.kind, scaling
-    differ = [k for k in found if found[k] != asked[k] and k != "model.dropout"]
+    found, wanted = _settings(model), _settings(asked)
+    differ = [key for key in found if found[key] != wanted[key] and key not in TRAINING_ONLY]
+    if wanted["scaling.transform"] == "auto":
+        differ = [key for key in differ if key != "scaling.transform"]
     if differ:
         settings = " ".join(f"{key}={_text(found[key])}" for key in differ)
         raise ValueError(f"{path}: a model with other settings than these; set {settings}")
-    model.network.config.dropout = network.dropout
+    for key in TRAINING_ONLY:
+        name = key.removeprefix("model.")
+        setattr(model.network.config, name, getattr(asked.network.config, name))
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    described = describe_model(model, MissingStrategy.translate)
+    settings = {f"model.{key}": value for key, value in described["network"].items()}
+    settings |= {f"embedding.{key}": value for key, value in described["embedding"].items()}
+    transforms = described["transforms"]
+    same = transforms[0] == transforms[1]
+    return settings | {
+        "scaling.kind": described["scaling"],
+        "scaling.transform": transforms[0] if same else "auto",
+    }
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 — any value of a configuration
-    plain = value.value if isinstance(value, Enum) else value
-    if isinstance(plain, bool) or plain is None:
-        return {True: "true", False: "false", None: "null"}[plain]
-    return str(plain)
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -12,6 +12,7 @@ from lightning import Callback, Trainer
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from bidnn.architecture import Activation, NetworkConfig
 from bidnn.bundle import Trained, check_settings, load_bundle, save_bundle
 from bidnn.callbacks.collapse import CollapseCheck
 from bidnn.callbacks.progress import Progress
@@ -21,12 +22,12 @@ from bidnn.callbacks.write_outputs import WriteOutputs
 from bidnn.data.arrays import store_arrays
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.libsvm import IndexBase
-from bidnn.data.scaling import ScalingKind, fit_scaling
+from bidnn.data.scaling import ScalingConfig, ScalingKind, fit_scaling
 from bidnn.data.sources import open_libsvm, split_store
 from bidnn.data.store import PairStore
+from bidnn.embedding import EmbeddingConfig
 from bidnn.inference import Block, MissingStrategy, Model, OutputKind, check_sizes, embed, infer
 from bidnn.losses import LossConfig
-from bidnn.network import Activation, NetworkConfig
 from bidnn.optimizers import SgdConfig
 from bidnn.original_model import read_model
 from bidnn.outputs import OutputConfig
@@ -307,16 +308,16 @@ class BiDNN:
             dropout=config.dropout,
             tied=not config.untied,
         )
-        scaling = _choice(ScalingKind, config.scaling, "scaling")
+        scaling = ScalingConfig(kind=_choice(ScalingKind, config.scaling, "scaling"))
         if config.load_model is None:
-            return fresh_model(data, network, scaling, self._strategy(), config.seed).model
+            return fresh_model(data, network, scaling, EmbeddingConfig(), config.seed)
         path = Path(config.load_model)
         if path.suffix == ".npz":
             model = Model.of(read_model(path, network), scaling)
-            fit_scaling((model.first_scaler, model.second_scaler), data.store, data.train_rows)
+            fit_scaling((model.first_scaler, model.second_scaler), data.store, data.scaling_rows)
         else:
             model = load_bundle(path).model
-            check_settings(path, model, network, scaling)
+            check_settings(path, model, Model(model.mod1size, model.mod2size, network, scaling))
         check_sizes(model, data.store)
         return model
 
@@ -368,7 +369,7 @@ def load(path: str | Path, *, act: str = "tanh") -> BiDNN:
     path = Path(path)
     if path.suffix == ".npz":
         network = read_model(path, act=_choice(Activation, act, "act").value)
-        trained = Trained(Model.of(network, ScalingKind.none), MissingStrategy.duplicate)
+        trained = Trained(Model.of(network), MissingStrategy.duplicate)
     else:
         trained = load_bundle(path)
     model, network_config = trained.model.eval(), trained.model.network.config

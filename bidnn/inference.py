@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bidnn.data.scaling import ModalityScaler, ScalingKind
+from bidnn.architecture import NetworkConfig
+from bidnn.baselines import JointAutoencoder, build_network
+from bidnn.data.scaling import ModalityScaler, ScalingConfig
 from bidnn.data.store import PairStore
-from bidnn.network import Network, NetworkConfig
+from bidnn.embedding import EmbeddingConfig, Finish, Space
+from bidnn.network import Network
 
 
 class MissingStrategy(Enum):
@@ -42,23 +45,34 @@ class Model(nn.Module):
     """A network and the scaling it was trained with: all that is needed to embed new rows."""
 
     def __init__(
-        self, mod1size: int, mod2size: int, network: NetworkConfig, scaling: ScalingKind
+        self,
+        mod1size: int,
+        mod2size: int,
+        network: NetworkConfig,
+        scaling: ScalingConfig | None = None,
+        embedding: EmbeddingConfig | None = None,
     ) -> None:
-        """Builds it untrained; the scaling starts as the identity.
+        """Builds it untrained; scaling and embedding start with neutral figures.
 
         Args:
             mod1size: columns of the first modality.
             mod2size: columns of the second modality.
             network: the architecture.
-            scaling: kind for both modalities.
+            scaling: of both modalities; None for none.
+            embedding: how a row's vector is made; None for the paper's way.
         """
         super().__init__()
-        self.network = Network(mod1size, mod2size, network)
-        self.first_scaler = ModalityScaler(mod1size, scaling)
-        self.second_scaler = ModalityScaler(mod2size, scaling)
+        scaling = scaling or ScalingConfig()
+        embedding = embedding or EmbeddingConfig()
+        self.network = build_network(mod1size, mod2size, network)
+        self.first_scaler = ModalityScaler(mod1size, scaling.kind, scaling.transform)
+        self.second_scaler = ModalityScaler(mod2size, scaling.kind, scaling.transform)
+        inputs = embedding.space is Space.inputs
+        self.halves = (mod1size, mod2size) if inputs else (network.rep // 2, network.rep // 2)
+        self.finish = Finish(sum(self.halves), embedding)
 
     @classmethod
-    def of(cls, network: Network, scaling: ScalingKind) -> "Model":
+    def of(cls, network: Network, scaling: ScalingConfig | None = None) -> "Model":
         """Puts a network that is there already into a model."""
         model = cls(network.mod1size, network.mod2size, network.config, scaling)
         model.network = network
@@ -86,26 +100,70 @@ class Model(nn.Module):
     def embed(
         self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
     ) -> Tensor:
-        """The multimodal embedding: both centres side by side.
+        """The multimodal embedding, by default both centres side by side.
 
         Args:
             first: (rows, mod1size), unscaled; rows that are not present are ignored.
             second: (rows, mod2size), likewise.
             present: (rows, 2) bool.
-            strategy: what stands for a missing modality.
+            strategy: what stands for a missing modality's centre.
 
         Returns:
-            (rows, rep); zero where both modalities are missing.
+            (rows, rep), in the space of the inputs (rows, mod1size + mod2size); zero where both
+            modalities are missing.
 
         Section 3 of Vukotić et al., ICMR 2016.
         """
+        finished: Tensor = self.finish(self._halves(first, second, present, strategy), present)
+        return finished
+
+    def fit_embedding(
+        self, store: PairStore, rows: NDArray[np.int64], strategy: MissingStrategy
+    ) -> None:
+        """Finds the figures that the embedding needs from rows with both modalities.
+
+        Args:
+            store: where they are.
+            rows: numbers of complete rows, at least one; 65 536 of them, spread evenly, are used.
+            strategy: as for `embed`.
+        """
+        if not self.finish.config.fitted:
+            return
+        size, training = sum(self.halves), self.training
+        sums = torch.zeros(3, size, dtype=torch.float64)
+        products = torch.zeros(size, size, dtype=torch.float64)
+        rows = rows[:: -(-len(rows) // 65536)]
+        self.eval()
+        for part in np.array_split(rows, -(-len(rows) // 4096)):
+            first, second = (torch.from_numpy(v).to(self.device) for v in store.take(part))
+            for kind, shown in enumerate(((True, True), (True, False), (False, True))):
+                present = torch.tensor(shown, device=self.device).expand(len(part), 2)
+                with torch.no_grad():
+                    vectors = self._halves(first, second, present, strategy)
+                vectors = vectors.double().cpu()
+                sums[kind] += vectors.sum(dim=0)
+                if kind == 0 and self.finish.config.whitening:
+                    products += vectors.T @ vectors
+        self.finish.fit(sums, products, len(rows))
+        self.train(training)
+
+    def _halves(
+        self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
+    ) -> Tensor:
         # Unlike the original: a row without any modality is zero, not an encoding of zeros.
         first, second = self.scale(first, second)
         has_first, has_second = present[:, :1], present[:, 1:]
-        network = self.network
-        if strategy is MissingStrategy.translate and not bool(present.all()):
-            first, second = self._complete(first, second, has_first, has_second)
-            has_first = has_second = has_first | has_second
+        network, some = self.network, has_first | has_second
+        if isinstance(network, JointAutoencoder):
+            return network.joint(first * has_first, second * has_second) * some
+        inputs = self.finish.config.space is Space.inputs
+        if (inputs or strategy is MissingStrategy.translate) and not bool(present.all()):
+            first = torch.where(has_first, first, network.translate(second=second))
+            second = torch.where(has_second, second, network.translate(first=first))
+            has_first = has_second = some
+        if inputs:
+            halves = (functional.normalize(part, dim=1) for part in (first, second))
+            return torch.cat(list(halves), dim=1) * some
         first_centre, second_centre = network.encode(first=first), network.encode(second=second)
         zero = first_centre.new_zeros(())
         left = torch.where(has_first, first_centre, torch.where(has_second, second_centre, zero))
@@ -132,15 +190,6 @@ class Model(nn.Module):
         return (
             torch.where(has_first, first, torch.where(has_second, to_first, zero)),
             torch.where(has_second, second, torch.where(has_first, to_second, zero)),
-        )
-
-    def _complete(
-        self, first: Tensor, second: Tensor, has_first: Tensor, has_second: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Scaled rows in, scaled rows out, missing modalities translated."""
-        return (
-            torch.where(has_first, first, self.network.translate(second=second)),
-            torch.where(has_second, second, self.network.translate(first=first)),
         )
 
 
@@ -191,7 +240,8 @@ def infer(
             first, second, present = (torch.from_numpy(v).to(model.device) for v in features)
             with torch.no_grad():
                 if kind is OutputKind.embedding:
-                    halves = model.embed(first, second, present, strategy).chunk(2, dim=1)
+                    vectors = model.embed(first, second, present, strategy)
+                    halves = torch.split(vectors, list(model.halves), dim=1)
                 else:
                     halves = model.complete(first, second, present)
                 left, right = _unit_rows(*halves) if l2_norm else halves
@@ -207,11 +257,11 @@ def embed(
     *,
     l2_norm: bool = False,
 ) -> NDArray[np.float32]:
-    """All embeddings of a store, (rows, rep), in memory; the arguments are those of `infer`."""
-    rep = model.network.config.rep
-    whole = np.empty((len(store), rep), dtype=np.float32)
+    """All embeddings of a store, one row each, in memory; the arguments are those of `infer`."""
+    half = model.halves[0]
+    whole = np.empty((len(store), sum(model.halves)), dtype=np.float32)
     for block in infer(model, store, OutputKind.embedding, strategy, l2_norm=l2_norm):
-        whole[block.rows, : rep // 2], whole[block.rows, rep // 2 :] = block.left, block.right
+        whole[block.rows, :half], whole[block.rows, half:] = block.left, block.right
     return whole
 
 

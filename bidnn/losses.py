@@ -1,12 +1,13 @@
-"""What is minimised, as plain functions of tensors.
+"""What is minimised, as plain functions of tensors; the defaults are the paper.
 
-Shapes in comments: B rows of a batch, M1 M2 sizes of the modalities.
+Shapes in comments: B rows of a batch, M1 M2 sizes of the modalities, C size of a centre.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,15 +23,49 @@ class Weighting(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class LossConfig:
-    """What is added up; the defaults are the paper.
+    """What is added up.
 
     Attributes:
         weighting: `components`: one mean over all M1 + M2 output components, so that a modality
             weighs as much as it is wide (the paper); `modalities`: the mean of each modality's own
-            mean (Hao, Ngo, Huet, IEEE TMM 2020).
+            mean (Hao, Ngo, Huet, IEEE TMM 22(1), 2020).
+        self_weight: share of the self-reconstruction error in the whole, in [0, 1); each centre
+            then also decodes to its own modality, through the weights of the direction that ends
+            there (the same paper, with 0.5). Needs `model.self_paths=true`.
+        incomplete_rows: rows that miss a modality train the self path of the other one.
+        alignment: weight of a contrastive term that draws the two centres of a row together and
+            away from those of the other rows (InfoNCE: van den Oord et al., 2018; both ways as in
+            CLIP, Radford et al., 2021), at least 0.
+        temperature: of that term, above 0.
+        neighbourhood: weight of a term that keeps, for each modality, which rows of the batch are
+            near to which (Kullback-Leibler divergence from the inputs' cosine neighbourhoods to
+            the centres'; Hao et al., 2020), at least 0.
     """
 
     weighting: Weighting = Weighting.components
+    self_weight: float = 0.0
+    incomplete_rows: bool = False
+    alignment: float = 0.0
+    temperature: float = 0.1
+    neighbourhood: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ValueError: naming the key.
+        """
+        if not 0.0 <= self.self_weight < 1.0:
+            raise ValueError(f"loss.self_weight={self.self_weight}: must be in [0, 1)")
+        if not self.temperature > 0.0:
+            raise ValueError(f"loss.temperature={self.temperature}: must be above 0")
+        for key in ("alignment", "neighbourhood"):
+            if not 0.0 <= getattr(self, key) < float("inf"):
+                raise ValueError(f"loss.{key}={getattr(self, key)}: must be at least 0")
+        if self.incomplete_rows and not self.self_weight:
+            raise ValueError(
+                "loss.incomplete_rows=true trains the self paths; set loss.self_weight=0.5 too"
+            )
 
 
 class Losses(NamedTuple):
@@ -41,19 +76,106 @@ class Losses(NamedTuple):
     second_to_first: Tensor  # mean squared error of the translated first modality
 
 
-def pair_loss(outputs: Outputs, first: Tensor, second: Tensor, config: LossConfig) -> Losses:
-    """The loss of rows with both modalities.
+def pair_loss(
+    outputs: Outputs,
+    first: Tensor,
+    second: Tensor,
+    config: LossConfig,
+    present: Tensor | None = None,
+) -> Losses:
+    """The loss of a batch.
 
     Args:
         outputs: of the network for these rows.
         first: (B, M1) the targets.
         second: (B, M2) likewise.
         config: what is added up.
+        present: (B, 2) bool; None if all rows are complete.
     """
-    to_second = functional.mse_loss(outputs.second, second)
-    to_first = functional.mse_loss(outputs.first, first)
+    has_first, has_second = (None, None) if present is None else present.unbind(dim=1)
+    both = None if present is None else present.all(dim=1)
+    to_second = _error(outputs.second, second, both)
+    to_first = _error(outputs.first, first, both)
+    second_share = second.shape[1] / (first.shape[1] + second.shape[1])
     if config.weighting is Weighting.modalities:
-        return Losses((to_second + to_first) / 2, to_second.detach(), to_first.detach())
-    share = second.shape[1] / (first.shape[1] + second.shape[1])
-    total = to_second * share + to_first * (1 - share)
+        second_share = 0.5
+    total = to_second * second_share + to_first * (1 - second_share)
+    if config.self_weight:
+        assert outputs.first_self is not None
+        assert outputs.second_self is not None
+        itself = _error(outputs.second_self, second, has_second) * second_share
+        itself = itself + _error(outputs.first_self, first, has_first) * (1 - second_share)
+        total = (1 - config.self_weight) * total + config.self_weight * itself
+    centres = outputs.first_centre, outputs.second_centre
+    if config.alignment:
+        total = total + config.alignment * alignment(*centres, config.temperature, both)
+    if config.neighbourhood:
+        near = neighbourhood(first, centres[0], has_first)
+        near = near + neighbourhood(second, centres[1], has_second)
+        total = total + config.neighbourhood * near / 2
     return Losses(total, to_second.detach(), to_first.detach())
+
+
+def alignment(
+    first_centre: Tensor, second_centre: Tensor, temperature: float, rows: Tensor | None = None
+) -> Tensor:
+    """InfoNCE between the centres of the same rows, the mean of both directions.
+
+    Args:
+        first_centre: (B, C).
+        second_centre: (B, C).
+        temperature: the cosines are divided by it, above 0.
+        rows: (B,) bool, those with both modalities; None for all.
+
+    Returns:
+        A scalar, at least 0; 0 if fewer than two rows are left.
+    """
+    if rows is not None:
+        first_centre, second_centre = first_centre[rows], second_centre[rows]
+    left, right = (functional.normalize(part, dim=1) for part in (first_centre, second_centre))
+    logits = left @ right.T / temperature  # (B, B)
+    if len(logits) < 2:
+        return logits.sum() * 0.0
+    own = torch.arange(len(logits), device=logits.device)
+    forth = functional.cross_entropy(logits, own)
+    return (forth + functional.cross_entropy(logits.T, own)) / 2
+
+
+def neighbourhood(
+    inputs: Tensor, centre: Tensor, rows: Tensor | None = None, temperature: float = 0.1
+) -> Tensor:
+    """Divergence of the centres' neighbourhoods in the batch from the inputs' own.
+
+    The neighbourhood of a row is a softmax over its cosines with the other rows.
+
+    Args:
+        inputs: (B, M) of one modality.
+        centre: (B, C) of that modality.
+        rows: (B,) bool, those that have the modality; None for all.
+        temperature: the cosines are divided by it, above 0.
+
+    Returns:
+        A scalar, at least 0, in nats a row; 0 if fewer than three rows are left.
+    """
+    if rows is not None:
+        inputs, centre = inputs[rows], centre[rows]
+    if len(inputs) < 3:
+        return centre.sum() * 0.0
+    target, found = (_log_neighbours(part, temperature) for part in (inputs, centre))
+    return functional.kl_div(found, target, reduction="sum", log_target=True) / len(inputs)
+
+
+def _log_neighbours(values: Tensor, temperature: float) -> Tensor:
+    """(B, B − 1) log-probabilities: each row's neighbours among the others."""
+    unit = functional.normalize(values, dim=1)
+    cosines = unit @ unit.T / temperature
+    others = ~torch.eye(len(values), dtype=torch.bool, device=values.device)
+    return cosines[others].view(len(values), -1).log_softmax(dim=1)
+
+
+def _error(predicted: Tensor, target: Tensor, rows: Tensor | None) -> Tensor:
+    """Mean squared error, over the given rows only; 0 without any."""
+    if rows is None:
+        return functional.mse_loss(predicted, target)
+    by_row = (predicted - target).square().mean(dim=1)
+    return (by_row * rows).sum() / rows.sum().clamp_min(1)

@@ -12,77 +12,13 @@ networks for multimodal and crossmodal applications. ICMR 2016 (hal-01314302).
 Shapes in comments: B rows of a batch, M1 M2 sizes of the modalities, H hdn, C = rep / 2 the centre.
 """
 
-from dataclasses import dataclass
-from enum import Enum
-from math import inf
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class Activation(Enum):
-    """The function that follows every layer, the output layer included."""
-
-    tanh = "tanh"
-    sigmoid = "sigmoid"
-    relu = "relu"
-    linear = "linear"
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Applies it, element by element."""
-        return values if self is Activation.linear else getattr(torch, self.value)(values)
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """Lower and upper bound of its values."""
-        low = {"tanh": -1.0, "linear": -inf}.get(self.value, 0.0)
-        return low, 1.0 if self.value in ("tanh", "sigmoid") else inf
-
-
-@dataclass(slots=True, kw_only=True)
-class NetworkConfig:
-    """What the network looks like, apart from the sizes of the modalities, which the data decide.
-
-    Attributes:
-        hdn: units of the two outer hidden layers, at least 1.
-        rep: size of the embedding: both centres side by side. Even, at least 2.
-        activation: follows every layer.
-        output_activation: follows the output layers; None for `activation`, as in the paper.
-        dropout: share of the centre's units set to zero in training, in [0, 1).
-        tied: second → first uses the central weights of first → second, transposed.
-        self_paths: each centre also decodes to its own modality (Hao, Ngo, Huet, IEEE TMM 2020).
-    """
-
-    hdn: int
-    rep: int
-    activation: Activation = Activation.tanh
-    output_activation: Activation | None = None
-    dropout: float = 0.2
-    tied: bool = True
-    self_paths: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuses what no network can be built from.
-
-        Raises:
-            ValueError: naming the key and the range.
-        """
-        if self.hdn < 1:
-            raise ValueError(f"model.hdn={self.hdn}: a hidden layer needs at least one unit")
-        if self.rep < 2 or self.rep % 2:
-            raise ValueError(
-                f"model.rep={self.rep}: the embedding is two centres of rep/2 units each, "
-                f"so rep must be even; use {max(2, self.rep + 1)}"
-            )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"model.dropout={self.dropout}: must be in [0, 1)")
-
-    @property
-    def output(self) -> Activation:
-        """The activation that follows the output layers."""
-        return self.activation if self.output_activation is None else self.output_activation
+from bidnn.architecture import NetworkConfig
 
 
 class Outputs(NamedTuple):
@@ -161,6 +97,8 @@ class Network(nn.Module):
             first: (B, M1) float.
             second: (B, M2) float.
         """
+        masked = self.config.input_dropout if self.training else 0.0
+        first, second = mask_inputs(first, masked), mask_inputs(second, masked)
         first_centre, second_centre = self.encode(first=first), self.encode(second=second)
         first_dropped, second_dropped = self._drop(first_centre), self._drop(second_centre)
         return Outputs(
@@ -238,3 +176,8 @@ class Network(nn.Module):
         return self._activate_output(
             functional.linear(hidden, direction.output.weight, output_bias)
         )
+
+
+def mask_inputs(values: Tensor, share: float) -> Tensor:
+    """Sets a share of the values to zero; the others are not scaled up."""
+    return values * (torch.rand_like(values) >= share) if share else values

@@ -1,10 +1,20 @@
 """The optimisers, by configuration; defaults of SGD are the paper's."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class Schedule(Enum):
+    """How the learning rate goes on."""
+
+    constant = "constant"
+    cosine = "cosine"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,12 +26,14 @@ class SgdConfig:
         momentum: in [0, 1); 0 is plain descent.
         nesterov: look ahead along the momentum; has no part where the momentum is 0.
         weight_decay: L2 penalty, at least 0.
+        schedule: see `schedule_rate`.
     """
 
     lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 0.0
+    schedule: Schedule = Schedule.constant
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -51,6 +63,7 @@ class AdamConfig:
         beta2: decay of the squares, in [0, 1).
         weight_decay: at least 0.
         decoupled: the decay acts on the weights themselves (AdamW), not through the gradient.
+        schedule: see `schedule_rate`.
     """
 
     lr: float = 1e-3
@@ -58,6 +71,7 @@ class AdamConfig:
     beta2: float = 0.999
     weight_decay: float = 0.0
     decoupled: bool = False
+    schedule: Schedule = Schedule.constant
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -78,6 +92,33 @@ class AdamConfig:
 
 
 OptimizerConfig = SgdConfig | AdamConfig
+
+
+def schedule_rate(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int
+) -> LambdaLR | None:
+    """The learning rate's course over a training; None if it stays as it is.
+
+    Args:
+        optimizer: whose rate it is.
+        schedule: `cosine` rises linearly over the first twentieth of the steps, then falls along
+            half a cosine to 0 (Loshchilov and Hutter, ICLR 2017).
+        steps: optimiser steps of the whole training, at least 1 for `cosine`.
+
+    Raises:
+        ValueError: if the training has no end.
+    """
+    if schedule is Schedule.constant:
+        return None
+    if steps < 1:
+        raise ValueError("optimizer.schedule=cosine needs an end; set trainer.max_epochs")
+    warm = max(1, round(steps / 20))
+
+    def factor(step: int) -> float:
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        return min(1.0, (step + 1) / warm) * fall
+
+    return LambdaLR(optimizer, factor)
 
 
 def _check_rates(lr: float, weight_decay: float) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import sys
-import warnings
 from collections.abc import Sequence
 
 from bidnn.callbacks.run_command import CommandFailedError
@@ -81,7 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = parse(arguments)
     logging.basicConfig(level=LEVELS[config.verbosity], format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
-    warnings.simplefilter("default")
     try:
         BiDNN(config).load_dataset().train()
     except (ValueError, OSError, CommandFailedError) as error:

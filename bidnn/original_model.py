@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bidnn.architecture import Activation, NetworkConfig
 from bidnn.data.arrays import npz_member
 from bidnn.files import whole_file
-from bidnn.network import Activation, Direction, Network, NetworkConfig
+from bidnn.network import Direction, Network
 
 TIED, UNTIED = 14, 16
 

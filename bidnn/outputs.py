@@ -102,12 +102,12 @@ def write_output(
     path = output_path(config, epoch)
     blocks = infer(model, store, config.kind, strategy, l2_norm=config.l2_norm)
     if config.kind is OutputKind.embedding:
-        widths = (model.network.config.rep // 2,) * 2
+        widths = model.halves
     else:
         widths = (model.mod1size, model.mod2size)
     with whole_file(path) as file:
         if path.suffix == ".npz":
-            _write_npz(file, blocks, store, config.kind, widths)
+            _write_npz(file, path.parent, blocks, store, config.kind, widths)
         elif path.suffix == ".npy":
             _write_header(file, (len(store), sum(widths)))
             for block in blocks:
@@ -134,6 +134,7 @@ def _write_header(file: IO[bytes], shape: tuple[int, int]) -> None:
 
 def _write_npz(
     file: BinaryIO,
+    output_folder: Path,
     blocks: Iterable[Block],
     store: PairStore,
     kind: OutputKind,
@@ -151,7 +152,7 @@ def _write_npz(
                 for block in blocks:
                     member.write(_joined(block).data)
         else:
-            second = stack.enter_context(TemporaryFile(dir=Path(file.name).parent))
+            second = stack.enter_context(TemporaryFile(dir=output_folder))
             with npz_member(archive, "first") as member:
                 _write_header(member, (len(store), widths[0]))
                 for block in blocks:

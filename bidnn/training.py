@@ -8,13 +8,14 @@ from pathlib import Path
 
 from lightning import Trainer, seed_everything
 
+from bidnn.architecture import NetworkConfig
 from bidnn.bundle import Trained
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.scaling import ScalingKind, fit_scaling
-from bidnn.inference import MissingStrategy, Model
+from bidnn.data.scaling import ScalingConfig, fit_scaling
+from bidnn.embedding import EmbeddingConfig
+from bidnn.inference import Model
 from bidnn.losses import LossConfig
 from bidnn.module import TrainingModule
-from bidnn.network import NetworkConfig
 from bidnn.optimizers import OptimizerConfig
 
 log = logging.getLogger(__name__)
@@ -23,19 +24,19 @@ log = logging.getLogger(__name__)
 def fresh_model(
     data: PairDataModule,
     network: NetworkConfig,
-    scaling: ScalingKind,
-    strategy: MissingStrategy,
+    scaling: ScalingConfig,
+    embedding: EmbeddingConfig,
     seed: int,
-) -> Trained:
-    """A model with seeded weights, its scaling fitted on the training rows.
+) -> Model:
+    """A model with seeded weights, its scaling fitted on the rows that are not held out.
 
     Raises:
         ValueError: if a modality has no row to be scaled by.
     """
     seed_everything(seed, verbose=False)
-    model = Model(data.store.mod1size, data.store.mod2size, network, scaling)
-    fit_scaling((model.first_scaler, model.second_scaler), data.store, data.train_rows)
-    return Trained(model, strategy)
+    model = Model(data.store.mod1size, data.store.mod2size, network, scaling, embedding)
+    fit_scaling((model.first_scaler, model.second_scaler), data.store, data.scaling_rows)
+    return model
 
 
 def train(

@@ -1,14 +1,15 @@
 """Replays real runs of the original, step by step."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from pathlib import Path
 
+from bidnn.architecture import Activation, NetworkConfig
 from bidnn.inference import MissingStrategy, Model
 from bidnn.losses import LossConfig, pair_loss
-from bidnn.network import Activation, Network, NetworkConfig
-from bidnn.data.scaling import ScalingKind
+from bidnn.network import Network
 from bidnn.optimizers import SgdConfig
 from bidnn.original_model import parameter_order, read_model, write_model
 from tests.reference import Reference
@@ -76,7 +77,7 @@ def test_replaying_the_batches_gives_the_losses_and_the_final_parameters(run):
 
 
 def test_embedding_by_duplication_and_translation_are_those_of_the_original(run):
-    model = Model.of(run.network("final"), ScalingKind.none).eval()
+    model = Model.of(run.network("final")).eval()
     present = run.present()
     some = present.any(axis=1)
     tensors = [torch.from_numpy(v) for v in (run.first, run.second, present)]

@@ -42,9 +42,9 @@ class CollapseCheck(Callback):
         assert isinstance(pl_module, TrainingModule)
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
         assert isinstance(data, PairDataModule)
-        self._sample = _sample(pl_module.model, data.store, data.train_rows[: self.rows])
+        self._sample = _sample(pl_module.model, data.store, data.complete_rows[: self.rows])
         if trainer.is_global_zero:
-            for line in unreachable(pl_module.model, data.store, data.train_rows):
+            for line in unreachable(pl_module.model, data.store, data.complete_rows):
                 log.warning(line)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -40,7 +40,7 @@ class Report(Callback):
         if data.store.labels is None or len(data.store) > self.max_rows:
             return
         if trainer.is_global_zero:
-            rows = report(pl_module.model, data.store)
+            rows = report(pl_module.ready_model(), data.store)
             self.figures = {f"map/{key}": value for key, _, value in rows}
             Console().print(_table(data.store, rows))
 
@@ -55,10 +55,13 @@ def report(model: Model, store: PairStore) -> list[tuple[str, str, float]]:
     assert store.labels is not None
     raw = np.concatenate(store.take(slice(None)), axis=1)
     ways = [("raw", "raw vectors, zeros where a modality is missing", raw)]
-    ways += [
-        (strategy.value, description, embed(model, store, strategy))
-        for strategy, description in _STRATEGIES.items()
-    ]
+    if store.present.all():
+        ways.append(("embedding", "embedding", embed(model, store)))
+    else:
+        ways += [
+            (strategy.value, description, embed(model, store, strategy))
+            for strategy, description in _STRATEGIES.items()
+        ]
     return [
         (key, description, mean_average_precision(vectors, store.labels))
         for key, description, vectors in ways

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from bidnn.callbacks.write_outputs import due
 from bidnn.files import check_writable
 from bidnn.module import TrainingModule
+from bidnn.network import Network
 from bidnn.original_model import write_model
 from bidnn.outputs import OutputConfig, fill_epoch
 
@@ -44,5 +45,7 @@ class WriteModel(Callback):
         assert isinstance(module, TrainingModule)
         if trainer.is_global_zero:
             path = Path(fill_epoch(self.path, epoch))
-            write_model(path, module.model.network)
+            network = module.model.network
+            assert isinstance(network, Network)
+            write_model(path, network)
             log.info("model written to %s", path)

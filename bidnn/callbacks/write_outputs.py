@@ -41,7 +41,8 @@ class WriteOutputs(Callback):
     def _write(self, trainer: Trainer, module: LightningModule, epoch: int | None) -> None:
         assert isinstance(module, TrainingModule)
         if trainer.is_global_zero:
-            path = write_output(module.model, self.store, self.config, module.strategy, epoch)
+            model = module.ready_model()
+            path = write_output(model, self.store, self.config, module.strategy, epoch)
             log.info("%s of %d rows written to %s", self.config.kind.value, len(self.store), path)
 
 

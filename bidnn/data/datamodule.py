@@ -1,7 +1,7 @@
 """Which rows train, and how batches are drawn from them."""
 
+import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from bidnn.data.store import PairStore
 
+log = logging.getLogger(__name__)
+
 CHUNK_BYTES = 16 * 2**20
 CHUNK_BATCHES = 64
 
@@ -23,6 +25,7 @@ class Chunk(NamedTuple):
     first: Tensor  # (rows, mod1size)
     second: Tensor  # (rows, mod2size)
     batch: int  # rows of one batch
+    present: Tensor | None = None  # (rows, 2) bool; None if all rows are complete
 
 
 class ChunkLoader:
@@ -48,6 +51,7 @@ class ChunkLoader:
         """
         self.store, self.rows, self.batch_size, self.order = store, rows, batch_size, order
         self.share = share
+        self.masked = not store.present[rows].all()
         batch_bytes = 4 * batch_size * (store.mod1size + store.mod2size)
         self.batches_per_chunk = max(1, min(CHUNK_BATCHES, CHUNK_BYTES // batch_bytes))
 
@@ -67,8 +71,7 @@ class ChunkLoader:
         batches = order.reshape(self.batches, self.batch_size)[:, process::processes]
         for start in range(0, self.batches, self.batches_per_chunk):
             rows = batches[start : start + self.batches_per_chunk]
-            first, second = self.store.take(rows.ravel())
-            yield Chunk(torch.from_numpy(first), torch.from_numpy(second), rows.shape[1])
+            yield _chunk(self.store, rows.ravel(), rows.shape[1], masked=self.masked)
 
 
 class RowLoader:
@@ -88,12 +91,17 @@ class RowLoader:
     def __iter__(self) -> Iterator[Chunk]:
         """All the rows."""
         for start in range(0, len(self.rows), self.size):
-            first, second = self.store.take(self.rows[start : start + self.size])
-            yield Chunk(torch.from_numpy(first), torch.from_numpy(second), len(first))
+            rows = self.rows[start : start + self.size]
+            yield _chunk(self.store, rows, len(rows), masked=False)
+
+
+def _chunk(store: PairStore, rows: NDArray[np.int64], batch: int, *, masked: bool) -> Chunk:
+    first, second = (torch.from_numpy(part) for part in store.take(rows))
+    return Chunk(first, second, batch, torch.from_numpy(store.present[rows]) if masked else None)
 
 
 class PairDataModule(LightningDataModule):
-    """Training on rows with both modalities; validation on held-out ones."""
+    """Training on rows with both modalities, or on all; validation on held-out complete ones."""
 
     def __init__(
         self,
@@ -102,16 +110,18 @@ class PairDataModule(LightningDataModule):
         batch_size: int,
         seed: int,
         trains: bool = True,
+        incomplete_rows: bool = False,
         val_fraction: float = 0.0,
         val_store: PairStore | None = None,
     ) -> None:
         """Splits the rows.
 
         Args:
-            store: the rows; those with both modalities train.
+            store: the rows; those with both modalities train, the others if told to.
             batch_size: rows of a batch, at least 1.
             seed: of the split and of the shuffling.
             trains: rows will be drawn; without it, none needs to be complete.
+            incomplete_rows: rows with one modality train too.
             val_fraction: share of the complete rows that is held out, in [0, 1).
             val_store: rows to validate on instead.
 
@@ -139,6 +149,11 @@ class PairDataModule(LightningDataModule):
             )
         shuffled = np.random.default_rng([seed, 0x76616C]).permutation(rows)
         self.val_rows, self.train_rows = np.sort(shuffled[:held]), np.sort(shuffled[held:])
+        self.scaling_rows = np.setdiff1d(np.arange(len(store)), self.val_rows, assume_unique=True)
+        self.complete_rows = self.train_rows
+        if incomplete_rows:
+            some = store.present[self.scaling_rows].any(axis=1)
+            self.train_rows = self.scaling_rows[some]
         self.val_store = store if val_store is None else val_store
         if val_store is not None:
             self.val_rows = val_store.complete
@@ -153,13 +168,21 @@ class PairDataModule(LightningDataModule):
                 )
         if trains and len(self.train_rows) < batch_size:
             # Unlike the original, which trains nothing then and divides by zero.
-            warnings.warn(
-                f"{store.name}: {len(self.train_rows)} complete rows are fewer than "
-                f"data.batch_size={batch_size}; training on one batch of {len(self.train_rows)}",
-                stacklevel=2,
+            log.warning(
+                "%s: %d rows to train on are fewer than data.batch_size=%d; training on one batch "
+                "of %d",
+                store.name,
+                len(self.train_rows),
+                batch_size,
+                len(self.train_rows),
             )
             batch_size = len(self.train_rows)
         self.store, self.batch_size, self.seed = store, batch_size, seed
+
+    @property
+    def batches(self) -> int:
+        """Optimiser steps of an epoch."""
+        return len(self.train_rows) // self.batch_size
 
     def train_dataloader(self) -> ChunkLoader:
         """Shuffled chunks; a new order every epoch."""

@@ -1,5 +1,6 @@
-"""Scaling of each modality, fitted on the present training rows and stored with the model."""
+"""Scaling of each modality, fitted on the rows that have it and stored with the model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,56 +17,92 @@ class ScalingKind(Enum):
 
     none = "none"
     standard = "standard"
+    centred = "centred"
     unit = "unit"
     minmax = "minmax"
 
 
+class Transform(Enum):
+    """What is done to single values before that."""
+
+    none = "none"
+    sqrt = "sqrt"
+    log_ratio = "log_ratio"
+    auto = "auto"
+
+
 @dataclass(slots=True, kw_only=True)
 class ScalingConfig:
-    """Which scaling.
+    """Which scaling; the same for both modalities, unless `auto` finds that they differ.
 
     Attributes:
-        kind: `none`; `standard`: mean 0, deviation 1 per column; `unit`: every row to Euclidean
-            length 1; `minmax`: every column to [0, 1].
+        kind: `none`; `standard`: mean 0 and deviation 1 by column; `centred`: mean 0 by column, and
+            one scale for all, so that the mean square is 1; `unit`: every row to Euclidean length
+            1; `minmax`: every column to [0, 1].
+        transform: before the kind. `none`; `sqrt`: signed square root (Hellinger's, for
+            histograms); `log_ratio`: centred log-ratio of rows that are parts of a whole (Aitchison
+            1982), a tenth of the mean value added against zeros; `auto`: `log_ratio` for a
+            modality whose rows are not negative and have one and the same sum, else `none`.
     """
 
     kind: ScalingKind = ScalingKind.none
+    transform: Transform = Transform.none
 
 
 class ModalityScaler(nn.Module):
-    """(x − shift) · scale by columns, then rows to unit length where that is asked for.
+    """A transform, then (x − shift) · scale by columns, or rows to unit length.
 
     The figures are buffers: they are saved, loaded and moved to a device with the model.
     """
 
     shift: Tensor
     scale: Tensor
+    whole: Tensor
+    offset: Tensor
 
-    def __init__(self, size: int, kind: ScalingKind) -> None:
-        """Starts as the identity (but for `unit`); `fit_scaling` fills in the figures.
+    def __init__(self, size: int, kind: ScalingKind, transform: Transform) -> None:
+        """Starts with neutral figures; `fit_scaling` finds the right ones.
 
         Args:
             size: columns of the modality.
-            kind: the scaling.
+            kind: see ScalingConfig.
+            transform: see ScalingConfig; `fit_scaling` replaces `auto` by what it finds.
         """
         super().__init__()
-        self.kind = kind
+        self.kind, self.transform = kind, transform
         self.register_buffer("shift", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("whole", torch.ones(()))  # the sum of a row
+        self.register_buffer("offset", torch.full((), 0.1 / size))  # added before a logarithm
 
     def forward(self, values: Tensor) -> Tensor:
-        """Scales (rows, size); a zero row stays zero under `unit`."""
+        """Scales (rows, size)."""
+        values = self.transformed(values)
         if self.kind is ScalingKind.unit:
             return nn.functional.normalize(values, dim=1)
         if self.kind is ScalingKind.none:
             return values
         return (values - self.shift) * self.scale
 
+    def transformed(self, values: Tensor) -> Tensor:
+        """The transform alone."""
+        if self.transform is Transform.sqrt:
+            return values.sign() * values.abs().sqrt()
+        if self.transform is Transform.log_ratio:
+            logs = (values.clamp_min(0.0) + self.offset).log()
+            return logs - logs.mean(dim=1, keepdim=True)
+        return values
+
     def inverse(self, values: Tensor) -> Tensor:
-        """Back to the units of the data; rows of unit length stay as they are."""
-        if self.kind in (ScalingKind.none, ScalingKind.unit):
-            return values
-        return values / self.scale + self.shift
+        """Back to the units of the data; rows of unit length keep theirs."""
+        if self.kind not in (ScalingKind.none, ScalingKind.unit):
+            values = values / self.scale + self.shift
+        if self.transform is Transform.sqrt:
+            return values * values.abs()
+        if self.transform is Transform.log_ratio:
+            filled = self.whole + values.shape[1] * self.offset
+            return (values.softmax(dim=1) * filled - self.offset).clamp_min(0.0)
+        return values
 
 
 def fit_scaling(
@@ -73,37 +110,67 @@ def fit_scaling(
 ) -> None:
     """Sets the figures of both scalers from the rows in which the modality is present.
 
-    One pass over the store, block by block, in double precision. A constant column is only
-    shifted.
+    One pass over the store, or two with a transform, block by block, in double precision. A
+    constant column is only shifted.
 
     Args:
         scalers: of the first and of the second modality.
         store: the features.
-        rows: numbers of the training rows, ascending.
+        rows: numbers of the rows to look at, ascending: all that are not held out.
 
     Raises:
         ValueError: if a modality is present in none of the rows.
     """
-    if scalers[0].kind in (ScalingKind.none, ScalingKind.unit):
-        return
+    for modality, scaler in enumerate(scalers):
+        if scaler.transform is not Transform.none:
+            _fit_transform(scaler, _present_blocks(store, rows, modality))
+        if scaler.kind not in (ScalingKind.none, ScalingKind.unit):
+            _fit_columns(scaler, _present_blocks(store, rows, modality))
+
+
+def _present_blocks(
+    store: PairStore, rows: NDArray[np.int64], modality: int
+) -> Iterator[NDArray[np.float32]]:
     chosen = np.zeros(len(store), dtype=bool)
     chosen[rows] = True
-    moments = [_Moments(store.mod1size), _Moments(store.mod2size)]
+    chosen &= store.present[:, modality]
+    if not chosen.any():
+        name = ("first", "second")[modality]
+        raise ValueError(f"{store.name}: no training row has the {name} modality to scale by")
     for block in store.blocks():
-        values = store.take(block)
-        for modality in (0, 1):
-            there = store.present[block, modality] & chosen[block]
-            moments[modality].add(values[modality][there].astype(np.float64))
-    for scaler, moment, name in zip(scalers, moments, ("first", "second"), strict=True):
-        if not moment.count:
-            raise ValueError(f"{store.name}: no training row has the {name} modality to scale by")
-        standard = scaler.kind is ScalingKind.standard
-        shift, spread = moment.standard() if standard else moment.range()
-        # Otherwise the rounding noise of a constant column would be blown up.
-        constant = spread <= 1e-7 * np.maximum(np.abs(shift), 1e-30)
-        scale = 1.0 / np.where(constant, 1.0, spread)
-        scaler.shift.copy_(torch.from_numpy(shift))
-        scaler.scale.copy_(torch.from_numpy(scale))
+        yield store.take(block)[modality][chosen[block]]
+
+
+def _fit_transform(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]) -> None:
+    """Finds the sum of the rows, and whether `auto` is to take log-ratios."""
+    sums = _Moments(1)
+    low = np.inf
+    for values in blocks:
+        sums.add(values.sum(axis=1, dtype=np.float64)[:, None])
+        low = min(low, float(values.min(initial=np.inf)))
+    whole, spread = (float(figure[0]) for figure in sums.standard())
+    closed = low >= 0.0 < whole and spread <= 1e-3 * whole
+    if scaler.transform is Transform.auto:
+        scaler.transform = Transform.log_ratio if closed else Transform.none
+    if whole > 0.0:
+        scaler.whole.fill_(whole)
+        scaler.offset.fill_(0.1 * whole / len(scaler.shift))
+
+
+def _fit_columns(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]) -> None:
+    """Finds shift and scale of the transformed columns."""
+    moments = _Moments(len(scaler.shift))
+    for values in blocks:
+        transformed = scaler.transformed(torch.from_numpy(values)).numpy()
+        moments.add(transformed.astype(np.float64))
+    standard = scaler.kind is not ScalingKind.minmax
+    shift, spread = moments.standard() if standard else moments.range()
+    # Otherwise the rounding noise of a constant column would be blown up.
+    spread = np.where(spread <= 1e-6 * np.abs(shift), 0.0, spread)
+    if scaler.kind is ScalingKind.centred:
+        spread = np.full_like(spread, np.sqrt(np.mean(spread**2)))
+    scaler.shift.copy_(torch.from_numpy(shift))
+    scaler.scale.copy_(torch.from_numpy(1.0 / np.where(spread > 0.0, spread, 1.0)))
 
 
 class _Moments:

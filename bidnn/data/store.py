@@ -112,6 +112,8 @@ class PairStore:
         """
         if not 0.0 <= rate <= 1.0:
             raise ValueError(f"data.missing_rate={rate}: a share of rows, in [0, 1]")
+        if not rate:
+            return self
         generator = np.random.default_rng([seed, 0x6D697373])
         complete = self.complete
         losing = generator.permutation(complete)[: round(rate * len(complete))]
@@ -174,7 +176,7 @@ def find_present(
         if not finite[there].all():
             row = start + int(np.argmax(there & ~finite))
             raise ValueError(
-                f"{name}, row {row} counted from 0: infinite, or NaN in only a part of the columns; "
+                f"{name}, row {row} counted from 0: infinite, or NaN in a part of its columns; "
                 "a missing modality is NaN in all of them, or masked"
             )
     return present

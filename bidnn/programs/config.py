@@ -6,11 +6,12 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from bidnn.architecture import NetworkConfig
 from bidnn.data.scaling import ScalingConfig
 from bidnn.data.sources import DigitsSource, LibsvmSource, NpySource, NpzSource
+from bidnn.embedding import EmbeddingConfig
 from bidnn.inference import MissingConfig
 from bidnn.losses import LossConfig
-from bidnn.network import NetworkConfig
 from bidnn.optimizers import AdamConfig, SgdConfig
 from bidnn.outputs import OutputConfig
 
@@ -31,6 +32,7 @@ class TrainConfig:
         optimizer: by what.
         scaling: of the features.
         missing: how rows that miss a modality are embedded.
+        embedding: how a row's vector is made of its two halves.
         output: what is written, and the command that is run after it.
         callbacks: Lightning callbacks by name, each with its `_target_`; None takes one out.
         logger: Lightning loggers by name, likewise.
@@ -48,6 +50,7 @@ class TrainConfig:
     optimizer: Any = MISSING
     scaling: ScalingConfig = MISSING
     missing: MissingConfig = MISSING
+    embedding: EmbeddingConfig = MISSING
     output: OutputConfig = MISSING
     callbacks: dict[str, Any] = MISSING
     logger: dict[str, Any] = MISSING
@@ -82,25 +85,56 @@ class EmbedConfig:
     output: OutputConfig = MISSING
 
 
+@dataclass(slots=True, kw_only=True)
+class CompareConfig:
+    """scripts/compare.py.
+
+    Attributes:
+        methods: by name; `train`, a list of settings as for scripts/train.py, or empty for one of
+            `programs.methods`.
+        common: settings of all trained methods that are not experiments.
+        rates: missing rates, each in [0, 1].
+        seeds: one mask and one training each.
+        run_dir: where the table and the picture go; set by Hydra.
+        data: where rows come from; labels are needed.
+    """
+
+    methods: dict[str, Any] = MISSING
+    common: list[str] = MISSING
+    rates: list[float] = MISSING
+    seeds: list[int] = MISSING
+    run_dir: str = MISSING
+    data: Any = MISSING
+
+
+PROGRAMS: dict[str, type] = {
+    "train": TrainConfig,
+    "embed": EmbedConfig,
+    "compare": CompareConfig,
+}
+GROUPS: dict[str, dict[str, type]] = {
+    "data": {
+        "digits": DigitsSource,
+        "libsvm": LibsvmSource,
+        "npz": NpzSource,
+        "npy": NpySource,
+    },
+    "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
+    "scaling": {"scaling": ScalingConfig},
+    "missing": {"missing": MissingConfig},
+    "embedding": {"embedding": EmbeddingConfig},
+    "model": {"network": NetworkConfig},
+    "loss": {"loss": LossConfig},
+    "output": {"output": OutputConfig},
+}
+SCHEMAS = (*PROGRAMS.values(), *(kind for kinds in GROUPS.values() for kind in kinds.values()))
+
+
 def register() -> None:
     """Makes the schemas known to Hydra under the names that conf/ uses."""
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="embed_schema", node=EmbedConfig)
-    nodes: dict[str, dict[str, type]] = {
-        "data": {
-            "digits": DigitsSource,
-            "libsvm": LibsvmSource,
-            "npz": NpzSource,
-            "npy": NpySource,
-        },
-        "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
-        "scaling": {"scaling": ScalingConfig},
-        "missing": {"missing": MissingConfig},
-        "model": {"network": NetworkConfig},
-        "loss": {"loss": LossConfig},
-        "output": {"output": OutputConfig},
-    }
-    for group, schemas in nodes.items():
+    for name, node in PROGRAMS.items():
+        store.store(name=f"{name}_schema", node=node)
+    for group, schemas in GROUPS.items():
         for name, node in schemas.items():
             store.store(group=group, name=f"{name}_schema", node=node)

@@ -33,8 +33,7 @@ def run(config: EmbedConfig) -> None:
     trained = load_bundle(Path(config.checkpoint))
     model = trained.model.to(_device(config.device))
     store = source.open((model.mod1size, model.mod2size))
-    if source.missing_rate:
-        store = store.drop(source.missing_rate, config.seed, source.missing_modality)
+    store = store.drop(source.missing_rate, config.seed, source.missing_modality)
     log.info(store.describe())
     strategy = trained.strategy if config.missing is None else config.missing.strategy
     path = write_output(model, store, output, strategy, None)

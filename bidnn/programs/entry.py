@@ -3,8 +3,11 @@
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bidnn.callbacks.run_command import CommandFailedError
-from bidnn.programs.config import register
+from bidnn.programs.config import SCHEMAS, register
 from bidnn.training import quiet_lightning
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
         @functools.wraps(body)
         def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
             try:
-                return body(OmegaConf.to_object(config))
+                return body(_typed(config))
             except USER_ERRORS as error:
                 if sweeping():
                     raise
@@ -48,6 +51,7 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
         def main() -> None:
             register()
             quiet_lightning()
+            logging.captureWarnings(capture=True)
             # Hydra would print its own message and exit; raised, the error gets its one line below.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
@@ -68,6 +72,18 @@ def sweeping() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
+def _typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configuration classes
+    """The dataclasses of a configuration, a key forced in with `+` refused.
+
+    Raises:
+        ValueError: naming the key, or what a cross-field rule says.
+    """
+    try:
+        return OmegaConf.to_object(config)
+    except AttributeError as error:
+        raise ValueError(str(error).split(".")[0]) from error
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error and of what caused it, on one line."""
     parts = [str(error)]
@@ -76,4 +92,14 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for part in parts for line in part.splitlines()]
     noise = ("full_key:", "object_type=", "reference_type=", "To append to your config")
     seen = dict.fromkeys(line for line in lines if line and not line.startswith(noise))
-    return "; ".join(seen) or type(error).__name__
+    return ("; ".join(seen) or type(error).__name__) + _suggestion(error)
+
+
+def _suggestion(error: BaseException) -> str:
+    """The known key that is nearest to one that is not known, if the error is about one."""
+    found = re.search(r"(?:Key|attribute) '(\w+)'", f"{error} {error.__cause__}")
+    if found is None:
+        return ""
+    keys = {field.name for schema in SCHEMAS for field in fields(schema)}
+    near = get_close_matches(found[1], keys, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -15,8 +15,9 @@ from bidnn.callbacks.report import Report
 from bidnn.callbacks.run_command import RunCommand
 from bidnn.callbacks.write_outputs import WriteOutputs
 from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
 from bidnn.files import whole_file
-from bidnn.inference import check_sizes
+from bidnn.inference import Model, check_sizes
 from bidnn.outputs import output_path
 from bidnn.programs.config import TrainConfig
 from bidnn.programs.entry import sweeping
@@ -48,7 +49,7 @@ def run(config: TrainConfig) -> float:
         raise FileNotFoundError(
             f"{resume}: no checkpoint; hydra.run.dir=FOLDER names the run to resume"
         )
-    data = open_data(config)
+    data = pair_data(config, open_store(config))
     log.info(data.store.describe())
     trained = start_model(config, data)
     writer, command = WriteOutputs(data.store, output), RunCommand(output)
@@ -80,17 +81,22 @@ def run(config: TrainConfig) -> float:
     return _objective(config, figures)
 
 
-def open_data(config: TrainConfig) -> PairDataModule:
-    """Reads the rows, hides what `data.missing_rate` asks for, and splits them."""
+def open_store(config: TrainConfig) -> PairStore:
+    """Reads the rows, and hides what `data.missing_rate` asks for."""
     source = config.data
-    store = source.open(None)
-    if source.missing_rate:
-        store = store.drop(source.missing_rate, config.seed, source.missing_modality)
+    store: PairStore = source.open(None)
+    return store.drop(source.missing_rate, config.seed, source.missing_modality)
+
+
+def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
+    """Splits the rows into those that train and those that validate."""
+    source = config.data
     return PairDataModule(
         store,
         batch_size=source.batch_size,
         seed=config.seed,
         trains=config.trainer["max_epochs"] != 0,
+        incomplete_rows=config.loss.incomplete_rows,
         val_fraction=source.val_fraction,
         val_store=source.open_validation((store.mod1size, store.mod2size)),
     )
@@ -104,11 +110,13 @@ def start_model(config: TrainConfig, data: PairDataModule) -> Trained:
     """
     strategy = config.missing.strategy
     if config.checkpoint is None:
-        return fresh_model(data, config.model, config.scaling.kind, strategy, config.seed)
+        model = fresh_model(data, config.model, config.scaling, config.embedding, config.seed)
+        return Trained(model, strategy)
     path = Path(config.checkpoint)
     model = load_bundle(path).model
     check_sizes(model, data.store)
-    check_settings(path, model, config.model, config.scaling.kind)
+    sizes = (model.mod1size, model.mod2size)
+    check_settings(path, model, Model(*sizes, config.model, config.scaling, config.embedding))
     return Trained(model, strategy)
 
 
@@ -123,7 +131,9 @@ def _log_figures(config: TrainConfig, trainer: Trainer, figures: dict[str, float
         return
     with whole_file(Path(config.run_dir) / "figures.json") as file:
         file.write(json.dumps(figures, indent=2, sort_keys=True).encode() + b"\n")
-    chosen = {key: getattr(config, key) for key in ("seed", "missing", "scaling", "loss")}
+    chosen = {
+        key: getattr(config, key) for key in ("seed", "missing", "embedding", "scaling", "loss")
+    }
     chosen |= {"model": config.model, "optimizer": config.optimizer, "data": config.data}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
