@@ -1,0 +1,98 @@
+"""Every file of conf/ composes; what is mistyped is refused."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bidnn.programs.config import CompareConfig, EmbedConfig, TrainConfig, register
+
+CONF = Path(__file__).parents[2] / "conf"
+CHOICES = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
+
+
+def composed(name, *overrides):
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_object(compose(name, [*overrides, "run_dir=somewhere"]))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_into_the_typed_configuration(choice):
+    assert isinstance(composed("train", choice), TrainConfig)
+
+
+def test_the_other_programs_compose_too():
+    assert isinstance(composed("embed", "data=npz", "checkpoint=x"), EmbedConfig)
+    assert isinstance(composed("compare"), CompareConfig)
+
+
+def test_the_default_is_the_paper_but_for_missing_modalities():
+    config = composed("train")
+    assert config.model.tied
+    assert config.model.activation.value == "tanh"
+    assert (config.model.hdn, config.model.rep, config.model.dropout) == (256, 128, 0.2)
+    assert (config.optimizer.lr, config.optimizer.momentum) == (0.1, 0.9)
+    assert config.optimizer.nesterov
+    assert config.loss.weighting.value == "components"
+    assert config.scaling.kind.value == "none"
+    assert config.missing.strategy.value == "translate"
+    assert config.data.batch_size == 128
+
+
+def test_the_paper_duplicates_what_is_missing():
+    assert composed("train", "experiment=paper").missing.strategy.value == "duplicate"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.hdm=3",
+        "model.hdn=abc",
+        "model.tied=perhaps",
+        "activation=tan",
+        "data=csv",
+        "seed=one",
+        "scaling.kind=standart",
+        "output.kind=embeddings",
+        "data.mod1size=3",
+    ],
+)
+def test_what_is_mistyped_is_refused(override):
+    with pytest.raises((HydraException, OmegaConfBaseException)):
+        composed("train", override)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model.rep=7", "model.rep=7"),
+        ("model.dropout=1.0", "model.dropout"),
+        ("seed=-1", "seed"),
+        ("optimizer.momentum=1", "optimizer.momentum"),
+        ("optimizer.lr=0", "optimizer.lr"),
+        ("output.every_n_epochs=-1", "output.every_n_epochs"),
+        ("output.timeout_s=0", "output.timeout_s"),
+        ("loss.self_weight=1", "loss.self_weight"),
+        ("loss.incomplete_rows=true", "loss.self_weight"),
+        ("embedding.whitening=0.5", "embedding.centring"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_name(override, key):
+    with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+        composed("train", override)
+
+
+def test_a_key_added_with_a_plus_is_refused_as_well():
+    with pytest.raises(AttributeError, match="hdm"):
+        composed("train", "+model.hdm=1")
+
+
+def test_every_experiment_says_what_it_is_and_how_it_is_run():
+    for path in (CONF / "experiment").glob("*.yaml"):
+        text = path.read_text()
+        assert text.startswith("# @package _global_\n# "), path
+        assert f"experiment={path.stem}" in text, path
