@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import torch
 
@@ -111,18 +111,22 @@ def load_bundle(path: Path) -> Trained:
     file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
+    if not is_zipfile(file):  # torch would try its old, unzipped format
+        raise ValueError(f"{file}: not a readable checkpoint (no zip archive, or cut off)")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        description, state = content["hyper_parameters"], content["state_dict"]
-        trained = build_model(description)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{file}: not a readable checkpoint ({reason})") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{file}: a checkpoint, but not one of bidnn's ({error!r})") from error
-    weights = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
+    try:
+        trained = build_model(content["hyper_parameters"])
+        state = dict(content["state_dict"])
+        weights = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = repr(error).replace("\n", " ")
+        raise ValueError(f"{file}: a checkpoint, but not one of bidnn's ({reason})") from error
     expected = {name: value.shape for name, value in trained.model.state_dict().items()}
-    found = {name: value.shape for name, value in weights.items()}
+    found = {name: getattr(value, "shape", None) for name, value in weights.items()}
     for name in expected | found:
         if expected.get(name) != found.get(name):
             raise ValueError(

@@ -74,7 +74,7 @@ def read_model(path: Path, config: NetworkConfig | None = None, *, act: str = "t
     for number, (parameter, array) in enumerate(zip(parameter_order(network), arrays, strict=True)):
         if array.T.shape != tuple(parameter.shape):
             raise ValueError(
-                f"{path}: arr_{number} is {array.shape}, expected {tuple(parameter.T.shape)}"
+                f"{path}: arr_{number} is {array.shape}, expected {tuple(parameter.shape)[::-1]}"
             )
         with torch.no_grad():
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(array.T)))

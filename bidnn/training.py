@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from lightning import Trainer, seed_everything
 
 from bidnn.architecture import NetworkConfig
@@ -19,6 +20,9 @@ from bidnn.module import TrainingModule
 from bidnn.optimizers import OptimizerConfig
 
 log = logging.getLogger(__name__)
+
+SMALL_STEP = 2e8
+"""Floating-point operations of an optimiser step below which one thread is fastest."""
 
 
 def fresh_model(
@@ -48,6 +52,7 @@ def train(
     *,
     seed: int,
     resume: Path | None = None,
+    threads: int | None = None,
 ) -> TrainingModule:
     """Trains a model where it stands.
 
@@ -59,6 +64,8 @@ def train(
         trainer: how long, on what, with which callbacks.
         seed: of shuffling and dropout.
         resume: a checkpoint of this training to go on from.
+        threads: of the CPU; None for one on small networks, where waiting for each other costs
+            threads more than they gain, and for torch's own choice on others.
 
     Raises:
         CommandFailedError: if a command failed that was to stop the training.
@@ -66,9 +73,21 @@ def train(
     """
     seed_everything(seed, verbose=False)
     module = TrainingModule(trained, loss, optimizer)
-    with known_warnings_left_out():
+    step = 6 * data.batch_size * sum(p.numel() for p in module.parameters())
+    with known_warnings_left_out(), _threads(threads or (1 if step < SMALL_STEP else None)):
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Sets torch's number of threads for a while; None leaves it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

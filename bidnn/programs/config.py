@@ -25,6 +25,7 @@ class TrainConfig:
         resume: go on from the last checkpoint in this run's folder.
         checkpoint: a trained model to start from; a run's folder, a checkpoint or a bundle.
         objective: the figure that a sweep gets from the run, by the name it is logged under.
+        threads: of the CPU; None: one for small networks, else torch's own choice.
         run_dir: the run's folder; set by Hydra.
         data: where rows come from, and which of them train.
         model: the network.
@@ -43,6 +44,7 @@ class TrainConfig:
     resume: bool = False
     checkpoint: str | None = None
     objective: str = "train/loss"
+    threads: int | None = None
     run_dir: str = MISSING
     data: Any = MISSING
     model: NetworkConfig = MISSING
@@ -58,6 +60,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuses a seed that NumPy and torch would not both take."""
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads={self.threads}: must be at least 1, or null")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed}: must be in [0, 2^32)")
 

@@ -12,6 +12,7 @@ from bidnn.bundle import load_bundle
 from bidnn.data.arrays import read_npz
 from bidnn.inference import MissingStrategy, embed
 from tests.programs.running import TINY, refused, run, succeed
+from tests.reading import arrays
 
 pytestmark = pytest.mark.slow
 TRAIN, EMBED = "scripts/train.py", "scripts/embed.py"
@@ -69,7 +70,7 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
         "tensorboard",
     } <= names
     assert str(folder / "embedding_final.npz") in ended.out + ended.err
-    written = np.load(folder / "embedding_final.npz")
+    written = arrays(folder / "embedding_final.npz")
     store = read_npz(features / "features.npz", ignore_zeroes=True)
     trained = load_bundle(folder)
     np.testing.assert_array_equal(
@@ -94,7 +95,7 @@ def test_embed_uses_the_models_scaling_sizes_and_strategy(features):
     path = features / "features.txt"
     settings = ("data=libsvm", f"data.path={path}", f"output.path={out}", f"checkpoint={folder}")
     succeed(EMBED, *settings, cwd=features)
-    expected = np.load(folder / "embedding_final.npz")["embedding"]
+    expected = arrays(folder / "embedding_final.npz")["embedding"]
     lines = out.read_text().splitlines()
     assert [line.split()[0] for line in lines] == [str(i) for i in range(60)]
     found = np.zeros_like(expected)
@@ -107,7 +108,7 @@ def test_embed_uses_the_models_scaling_sizes_and_strategy(features):
 def test_crossmodal_output_keeps_what_is_there_and_fills_in_what_is_not(features):
     out = features / "filled.npz"
     succeed(TRAIN, *npz(features, "output.kind=crossmodal", f"output.path={out}"), cwd=features)
-    written, given = np.load(out), np.load(features / "features.npz")
+    written, given = arrays(out), arrays(features / "features.npz")
     np.testing.assert_array_equal(written["first"][10:], given["first"][10:])
     np.testing.assert_array_equal(written["second"][20:], given["second"][20:])
     assert np.isfinite(written["first"]).all()
@@ -142,7 +143,7 @@ def test_npy_pairs_are_read_and_written(features):
         *TINY,
         cwd=features,
     )
-    assert np.load(out).shape == (60, 8)
+    assert arrays(out).shape == (60, 8)
 
 
 def test_the_command_runs_after_each_writing_and_its_figures_steer(features):
@@ -251,7 +252,7 @@ def test_the_original_command_line_runs_its_two_examples(tmp_path):
     ended = succeed("-m bidnn", *example.split(), "./evaluate.py output_%e.txt", cwd=tmp_path)
     for tag in ("00001", "00002", "final"):
         assert (tmp_path / f"output_{tag}.txt").exists()
-        assert len(np.load(tmp_path / f"model_{tag}.npz").files) == 14
+        assert len(arrays(tmp_path / f"model_{tag}.npz")) == 14
         assert f"evaluated output_{tag}.txt" in ended.out + ended.err
 
 

@@ -1,0 +1,125 @@
+"""Which rows train, and how batches are drawn."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from bidnn.data import datamodule as rooms
+from bidnn.data.datamodule import ChunkLoader, PairDataModule
+from bidnn.data.store import PairStore
+
+
+def numbered(rows, incomplete=0):
+    """Rows that hold their own number; the first `incomplete` lack a modality in turn."""
+    values = np.arange(rows, dtype=np.float32)[:, None]
+    present = np.ones((rows, 2), dtype=bool)
+    present[np.arange(incomplete), np.arange(incomplete) % 2] = False
+    return PairStore(values, -values, present, name="numbers")
+
+
+def drawn(data):
+    """The row numbers of each batch of an epoch."""
+    batches = []
+    for chunk in data.train_dataloader():
+        np.testing.assert_array_equal(chunk.first.numpy(), -chunk.second.numpy())
+        batches += chunk.first[:, 0].int().split(chunk.batch)
+    return [batch.tolist() for batch in batches]
+
+
+def module(store, **more):
+    return PairDataModule(store, **{"batch_size": 8, "seed": 0, **more})
+
+
+def test_an_epoch_holds_every_complete_row_at_most_once_in_whole_batches():
+    batches = drawn(module(numbered(100, incomplete=30)))
+    assert [len(batch) for batch in batches] == [8] * 8
+    rows = [row for batch in batches for row in batch]
+    assert len(set(rows)) == 64
+    assert set(rows) <= set(range(30, 100))
+
+
+def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
+    data = module(numbered(64))
+    assert drawn(data) == drawn(module(numbered(64)))
+    assert drawn(data) != drawn(module(numbered(64), seed=1))
+    data.trainer = type("Trainer", (), {"current_epoch": 1, "global_rank": 0, "world_size": 1})()
+    assert drawn(data) != drawn(module(numbered(64)))
+
+
+def test_chunks_do_not_change_the_batches(monkeypatch):
+    whole = drawn(module(numbered(100)))
+    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 5)
+    assert len(module(numbered(100)).train_dataloader()) == 3
+    assert drawn(module(numbered(100))) == whole
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_the_processes_parts_of_a_batch_make_up_the_batch(processes):
+    store, rows = numbered(40), np.arange(40)
+
+    def order():
+        return np.random.default_rng(3).permutation(40)
+
+    def batches(share):
+        loader = ChunkLoader(store, rows, 8, order=order, share=share)
+        return [b.tolist() for c in loader for b in c.first[:, 0].int().split(c.batch)]
+
+    parts = [batches((number, processes)) for number in range(processes)]
+    for number, whole in enumerate(batches((0, 1))):
+        assert sorted(row for part in parts for row in part[number]) == sorted(whole)
+
+
+def test_a_batch_that_the_processes_cannot_share_evenly_is_refused():
+    data = module(numbered(64), batch_size=9)
+    data.trainer = type("Trainer", (), {"current_epoch": 0, "global_rank": 0, "world_size": 2})()
+    with pytest.raises(ValueError, match=r"data\.batch_size=9 is shared by 2 processes"):
+        data.train_dataloader()
+
+
+def test_fewer_rows_than_a_batch_make_one_smaller_batch_and_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        batches = drawn(module(numbered(5)))
+    assert [len(batch) for batch in batches] == [5]
+    assert "numbers: 5 rows to train on are fewer than data.batch_size=8" in caplog.text
+
+
+def test_without_any_complete_row_there_is_an_error_unless_nothing_is_to_be_trained():
+    with pytest.raises(ValueError, match="no row has both modalities"):
+        module(numbered(6, incomplete=6))
+    assert not len(module(numbered(6, incomplete=6), trains=False).train_rows)
+
+
+def test_incomplete_rows_train_with_their_mask_when_they_are_asked_for():
+    store = numbered(64, incomplete=20)
+    chunks = list(module(store, incomplete_rows=True).train_dataloader())
+    present = np.concatenate([chunk.present.numpy() for chunk in chunks])
+    first = np.concatenate([chunk.first.numpy() for chunk in chunks])[:, 0]
+    second = np.concatenate([chunk.second.numpy() for chunk in chunks])[:, 0]
+    rows = np.maximum(first, -second).astype(int)
+    np.testing.assert_array_equal(present, store.present[rows])
+    assert len(set(rows)) == 64
+    assert next(iter(module(store).train_dataloader())).present is None
+
+
+def test_validation_rows_are_complete_held_out_and_seen_once(monkeypatch):
+    monkeypatch.setattr(rooms, "CHUNK_BYTES", 8 * 5)
+    data = module(numbered(100, incomplete=20), val_fraction=0.25)
+    held = [row for c in data.val_dataloader()[0] for row in c.first[:, 0].int().tolist()]
+    assert len(held) == 20
+    assert len(set(held)) == 20
+    assert min(held) >= 20
+    assert not set(held) & set(data.train_rows)
+    assert not set(held) & set(data.scaling_rows)
+
+
+def test_a_file_to_validate_on_must_fit_and_excludes_a_fraction():
+    other = PairStore(np.ones((3, 2)), np.ones((3, 1)), np.ones((3, 2), bool), name="val.npz")
+    with pytest.raises(ValueError, match=r"val\.npz: 2 \+ 1 columns"):
+        module(numbered(20), val_store=other)
+    with pytest.raises(ValueError, match="exclude each other"):
+        module(numbered(20), val_store=numbered(20), val_fraction=0.5)
+    with pytest.raises(ValueError, match=r"data\.val_fraction=0\.001"):
+        module(numbered(20), val_fraction=0.001)
+    with pytest.raises(ValueError, match=r"data\.batch_size=0"):
+        module(numbered(20), batch_size=0)

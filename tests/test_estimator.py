@@ -1,0 +1,173 @@
+"""The Python interface: the original's verbs and scikit-learn's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import bidnn
+from bidnn import BiDNN, Config
+from tests.reading import arrays
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def pairs():
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(80, 2))
+    first = np.tanh(hidden @ generator.normal(size=(2, 3))).astype(np.float32)
+    second = np.tanh(hidden @ generator.normal(size=(2, 5))).astype(np.float32)
+    return first, second
+
+
+def quick(**more):
+    return BiDNN(**{"hdn": 16, "rep": 8, "epochs": 3, "batch_size": 16, "verbosity": 0, **more})
+
+
+def test_the_originals_way_works_field_by_field(pairs):
+    conf = Config()
+    conf.mod1size, conf.mod2size, conf.hdn, conf.rep = 3, 5, 16, 8
+    conf.epochs, conf.batch_size, conf.verbosity = 2, 16, 0
+    rows = np.hstack(pairs)
+    rows[0, :3], rows[1, 3:] = 0, 0
+    net = BiDNN(conf)
+    net.load_dataset(sparse.csr_matrix(rows))
+    net.train()
+    out = net.predict()
+    assert out.shape == (80, 8)
+    np.testing.assert_array_equal(out[0, :4], out[0, 4:])  # duplicated, as published
+    np.testing.assert_array_equal(out[1, :4], out[1, 4:])
+    assert not np.array_equal(out[2, :4], out[2, 4:])
+    dense = BiDNN(conf).load_dataset(rows).train().predict()
+    np.testing.assert_allclose(dense, out, atol=1e-6)
+
+
+def test_crossmodal_prediction_fills_in_what_is_missing(pairs):
+    rows = np.hstack(pairs)
+    rows[0, :3] = 0
+    net = quick(mod1size=3, mod2size=5, crossmodal=True).load_dataset(rows).train()
+    out = net.predict()
+    np.testing.assert_array_equal(out[1:], rows[1:])
+    np.testing.assert_array_equal(out[0, 3:], rows[0, 3:])
+    np.testing.assert_allclose(out[:1, :3], net.translate(second=rows[:1, 3:]), atol=1e-6)
+
+
+def test_zeroes_are_missing_in_the_originals_verbs_unless_they_are_ignored(pairs):
+    rows = np.hstack(pairs)
+    rows[:, :3] = 0
+    with pytest.raises(ValueError, match="no row has both modalities"):
+        quick(mod1size=3, mod2size=5).load_dataset(rows).train()
+    quick(mod1size=3, mod2size=5, ignore_zeroes=True).load_dataset(rows).train()
+
+
+def test_scikit_learns_way_works_with_anything_missing(pairs):
+    first, second = (part.copy() for part in pairs)
+    first[:5], second[5:10] = np.nan, np.nan
+    net = quick(scaling="standard", output_act="linear").fit(first, second)
+    embedding = net.transform(first, second)
+    assert embedding.shape == (80, 8)
+    np.testing.assert_allclose(embedding[:5], net.transform(second=second[:5]), atol=1e-6)
+    np.testing.assert_allclose(embedding[5:10], net.transform(first[5:10]), atol=1e-6)
+    twice = net.transform(first[5:10], missing="duplicate")
+    np.testing.assert_array_equal(twice[:, :4], twice[:, 4:])
+    filled = net.translate(first=first[5:10])
+    again = net.transform(first[5:10], filled)
+    np.testing.assert_allclose(again, embedding[5:10], atol=1e-5)
+    np.testing.assert_allclose(net.transform(first[5:10].tolist()), embedding[5:10], atol=1e-6)
+
+
+def test_translations_are_in_the_units_of_the_data(pairs):
+    first, second = pairs
+    net = quick(epochs=150, scaling="standard", output_act="linear", dropout=0.0)
+    net.fit(first * 100 + 7, second * 1000 - 3)
+    found = net.translate(first=first * 100 + 7)
+    error = ((found - (second * 1000 - 3)) ** 2).mean() / (second * 1000).var()
+    assert error < 0.2
+
+
+def test_the_same_seed_gives_the_same_embedding_and_another_one_does_not(pairs):
+    one, same, other = (quick(seed=seed).fit_transform(*pairs) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+
+
+def test_momentum_and_dropout_of_zero_are_obeyed(pairs):
+    def embedding(**more):
+        return quick(**more).fit_transform(*pairs)
+
+    assert not np.allclose(embedding(momentum=0.0), embedding())
+    assert not np.allclose(embedding(dropout=0.0), embedding())
+
+
+def test_a_saved_model_is_the_same_model(pairs, tmp_path):
+    net = quick(scaling="minmax", act="sigmoid", untied=True).fit(*pairs)
+    net.save(tmp_path / "model.pt")
+    found = bidnn.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(found.transform(*pairs), net.transform(*pairs))
+    assert (found.config.act, found.config.untied, found.config.scaling) == (
+        "sigmoid",
+        True,
+        "minmax",
+    )
+
+
+@pytest.mark.parametrize(("name", "act"), [("tied_tanh", "tanh"), ("untied_relu", "relu")])
+def test_a_model_of_the_original_gives_the_originals_embedding(name, act):
+    golden = arrays(GOLDEN / f"{name}.npz")
+    sizes = golden["mod1size"].item(), golden["mod2size"].item()
+    net = bidnn.load(GOLDEN / f"{name}_model.npz", act=act)
+    net.load_dataset(golden["X"])
+    rows = golden["X"].any(axis=1)
+    np.testing.assert_allclose(net.predict()[rows], golden["embedding"][rows], rtol=1e-4, atol=1e-5)
+    assert (net.config.mod1size, net.config.mod2size) == sizes
+
+
+def test_loading_a_model_and_training_nothing_only_predicts(tmp_path):
+    golden = arrays(GOLDEN / "tied_tanh.npz")
+    conf = Config(mod1size=32, mod2size=32, hdn=48, rep=24, epochs=0, verbosity=0)
+    conf.load_model = str(GOLDEN / "tied_tanh_model.npz")
+    conf.fname_out = str(tmp_path / "out_%e.npz")
+    conf.save_model = str(tmp_path / "model_%e.npz")
+    rows = golden["X"].any(axis=1)
+    BiDNN(conf).load_dataset(golden["X"]).train()
+    written = arrays(tmp_path / "out_final.npz")["embedding"]
+    np.testing.assert_allclose(written[rows], golden["embedding"][rows], rtol=1e-4, atol=1e-5)
+    again = arrays(tmp_path / "model_final.npz")
+    np.testing.assert_array_equal(again["arr_0"], golden["final_00"])
+
+
+def test_mistakes_are_refused(pairs, tmp_path):
+    conf = Config()
+    with pytest.raises(AttributeError):
+        conf.hdm = 3
+    with pytest.raises(TypeError):
+        BiDNN(hdm=3)
+    for more, match in (
+        ({"rep": 7}, "rep=7"),
+        ({"act": "tan"}, "act=tan: choose one of tanh"),
+        ({"epochs": -1}, "epochs=-1"),
+        ({"missing": "guess"}, "missing=guess"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            quick(**more).fit(*pairs)
+    with pytest.raises(ValueError, match="first has 80 rows, second 79"):
+        quick().fit(pairs[0], pairs[1][1:])
+    with pytest.raises(RuntimeError, match="nothing is trained"):
+        quick().transform(*pairs)
+    with pytest.raises(RuntimeError, match="load_dataset"):
+        quick().train()
+    with pytest.raises(ValueError, match="mod1size and mod2size are not set"):
+        quick().load_dataset(np.hstack(pairs))
+    with pytest.raises(ValueError, match="X has 8 columns, not 3 \\+ 4"):
+        quick(mod1size=3, mod2size=4).load_dataset(np.hstack(pairs))
+    net = quick(epochs=1).fit(*pairs)
+    with pytest.raises(TypeError, match="either first= or second="):
+        net.translate()
+    with pytest.raises(ValueError, match=r"features of 5 \+ 5 columns"):
+        net.transform(first=pairs[1])
+    (tmp_path / "file").write_text("x")
+    net = quick(mod1size=3, mod2size=5, fname_out=str(tmp_path / "file" / "out.txt"))
+    with pytest.raises(OSError, match="cannot be written"):
+        net.load_dataset(np.hstack(pairs)).train()
