@@ -31,7 +31,10 @@ test: lint  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: install  ## measure what the README's figures come from
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/digits.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/step.py --paper
+	$(BIN)/python benchmarks/libsvm.py
 
 clean:  ## remove what was built, not what was trained
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -151,7 +151,7 @@ def check_settings(path: Path, model: Model, asked: Model) -> None:
     """
     found, wanted = _settings(model), _settings(asked)
     differ = [key for key in found if found[key] != wanted[key] and key not in TRAINING_ONLY]
-    if wanted["scaling.transform"] == "auto":
+    if wanted["scaling.transform"] in ("auto", "auto_sqrt"):
         differ = [key for key in differ if key != "scaling.transform"]
     if differ:
         settings = " ".join(f"{key}={_text(found[key])}" for key in differ)

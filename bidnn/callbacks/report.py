@@ -28,7 +28,12 @@ class Report(Callback):
 
         Args:
             max_rows: no report on more rows than this, because it compares all pairs.
+
+        Raises:
+            ValueError: if that is no whole number.
         """
+        if not isinstance(max_rows, int):
+            raise ValueError(f"callbacks.report.max_rows={max_rows}: must be a whole number")
         self.max_rows = max_rows
         self.figures: dict[str, float] = {}
 

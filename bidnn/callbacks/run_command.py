@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from bidnn.callbacks.write_outputs import due
+from bidnn.module import TrainingModule
 from bidnn.outputs import OnFailure, OutputConfig, fill_epoch, output_path
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,8 @@ class RunCommand(Callback):
         """At the interval; the figures can steer early stopping and checkpoints."""
         if self.config.command and due(self.config, trainer):
             self._run(trainer, trainer.current_epoch + 1)
-            pl_module.log_dict(self.figures)
+            assert isinstance(pl_module, TrainingModule)
+            pl_module.log_figures({k: torch.tensor(v) for k, v in self.figures.items()})
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Once more at the end."""

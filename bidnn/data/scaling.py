@@ -29,6 +29,7 @@ class Transform(Enum):
     sqrt = "sqrt"
     log_ratio = "log_ratio"
     auto = "auto"
+    auto_sqrt = "auto_sqrt"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class ScalingConfig:
         transform: before the kind. `none`; `sqrt`: signed square root (Hellinger's, for
             histograms); `log_ratio`: centred log-ratio of rows that are parts of a whole (Aitchison
             1982), a tenth of the mean value added against zeros; `auto`: `log_ratio` for a
-            modality whose rows are not negative and have one and the same sum, else `none`.
+            modality whose rows are not negative and have one and the same sum, else `none`;
+            `auto_sqrt`: `sqrt` for such a modality, else `none`.
     """
 
     kind: ScalingKind = ScalingKind.none
@@ -150,8 +152,9 @@ def _fit_transform(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]
         low = min(low, float(values.min(initial=np.inf)))
     whole, spread = (float(figure[0]) for figure in sums.standard())
     closed = low >= 0.0 < whole and spread <= 1e-3 * whole
-    if scaler.transform is Transform.auto:
-        scaler.transform = Transform.log_ratio if closed else Transform.none
+    found = {Transform.auto: Transform.log_ratio, Transform.auto_sqrt: Transform.sqrt}
+    if scaler.transform in found:
+        scaler.transform = found[scaler.transform] if closed else Transform.none
     if whole > 0.0:
         scaler.whole.fill_(whole)
         scaler.offset.fill_(0.1 * whole / len(scaler.shift))

@@ -15,6 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,7 +26,14 @@ from bidnn.training import quiet_lightning
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-USER_ERRORS = (ValueError, OSError, CommandFailedError, HydraException, OmegaConfBaseException)
+USER_ERRORS = (
+    ValueError,
+    OSError,
+    CommandFailedError,
+    MisconfigurationException,
+    HydraException,
+    OmegaConfBaseException,
+)
 
 
 def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:

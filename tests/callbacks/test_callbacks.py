@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.bundle import Trained
 from bidnn.callbacks.collapse import CollapseCheck, unreachable
+from bidnn.callbacks.early_stopping import StopEarly
 from bidnn.callbacks.progress import Progress
 from bidnn.callbacks.report import report
 from bidnn.callbacks.run_command import CommandFailedError, RunCommand
@@ -92,12 +92,17 @@ def test_a_failing_command_warns_or_stops(store, tmp_path, caplog):
 
 def test_the_commands_figures_stop_a_training_that_no_longer_improves(store, tmp_path):
     config = OutputConfig(
-        path=str(tmp_path / "x.npz"), every_n_epochs=1, command="echo '{\"score\": 0.5}'"
+        path=str(tmp_path / "x.npz"), every_n_epochs=3, command="echo '{\"score\": 0.5}'"
     )
-    stopping = EarlyStopping(monitor="score", mode="max", patience=2, check_on_train_epoch_end=True)
+    stopping = StopEarly("score", mode="max", patience=2, first_epoch=3)
     trainer = fit(store, [RunCommand(config), stopping], epochs=20)
-    assert trainer.current_epoch == 3
+    assert trainer.current_epoch == 9  # the first value at 3, two more that are no better
     assert trainer.callback_metrics["score"] == 0.5
+
+
+def test_a_figure_that_does_not_come_is_an_error_not_a_training_that_never_stops(store):
+    with pytest.raises(ValueError, match="by scroe: no such figure; there are learning_rate"):
+        fit(store, [StopEarly("scroe", first_epoch=2)])
 
 
 def test_targets_out_of_reach_are_told_with_the_setting_that_mends_it(store, caplog):
