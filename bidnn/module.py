@@ -38,7 +38,7 @@ class TrainingModule(LightningModule):
         self.loss = loss
         self.optimizer = optimizer
         self.save_hyperparameters(describe_model(trained.model, trained.strategy), logger=False)
-        self._fitted_at = -1
+        self._fitted_at = 0  # a model that is only used keeps the figures it came with
         self._sums = {"train": _Sums(), "val": _Sums()}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -1,10 +1,13 @@
 """One progress bar over the whole training, with loss and time left."""
 
+import math
 import sys
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
+
+from bidnn.data.datamodule import PairDataModule
 
 
 class Progress(Callback):
@@ -23,14 +26,21 @@ class Progress(Callback):
         """Opens the bar at the epoch where the training starts."""
         if not trainer.is_global_zero:
             return
-        total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+        ends: list[float] = []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            ends.append(trainer.max_epochs)
+        if trainer.max_steps > 0:
+            data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
+            assert isinstance(data, PairDataModule)
+            ends.append(math.ceil(trainer.max_steps / data.batches))
+        total = min(ends, default=None)
         self._bar = tqdm(
             total=total,
             initial=trainer.current_epoch,
             unit="epoch",
             mininterval=self.interval,
             dynamic_ncols=True,
-            bar_format="{l_bar}{bar}| {n:.4g}/{total} epochs [{elapsed}<{remaining}{postfix}]",
+            bar_format="{l_bar}{bar}| {n:.4g}/{total_fmt} epochs [{elapsed}<{remaining}{postfix}]",
         )
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
