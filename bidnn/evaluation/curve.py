@@ -10,7 +10,7 @@ Curve = list[tuple[float, float, float]]
 TITLES = {
     "map": "retrieval, mAP",
     "accuracy": "k-means, accuracy",
-    "error": "translation error, squared deviations",
+    "error": "translation error, share of the variance",
 }
 MARKS = "osD^vP*Xp<>h"
 

@@ -134,7 +134,7 @@ def _figures(
 def _trained(
     settings: list[str], config: CompareConfig, whole: PairStore, store: PairStore, seed: int
 ) -> tuple[NDArray[np.float32], float]:
-    """Embeddings, and the mean squared error of what was hidden, in deviations of its column."""
+    """Embeddings, and the translation error of what was hidden."""
     own = [o for o in HydraConfig.get().overrides.task if o.split(".")[0].split("=")[0] == "data"]
     common = [] if any(s.startswith("experiment=") for s in settings) else config.common
     composed = compose(
@@ -160,7 +160,7 @@ def _trained(
 
 
 def translation_error(model: Model, whole: PairStore, store: PairStore) -> float:
-    """Mean squared error of the values that a mask hid, in deviations of their columns.
+    """Mean squared error of the values that a mask hid, as a share of their modality's variance.
 
     Args:
         model: trained on the masked rows.
@@ -170,16 +170,16 @@ def translation_error(model: Model, whole: PairStore, store: PairStore) -> float
     Returns:
         1 is as good as predicting every column's mean; NaN if nothing was hidden.
     """
-    deviations = []
-    for side, values in enumerate(whole.take(slice(None))):
-        spread = values[whole.present[:, side]].std(axis=0)
-        deviations.append(np.where(spread > 0.0, spread, 1.0))
+    variances = [
+        values[whole.present[:, side]].var(axis=0).mean()
+        for side, values in enumerate(whole.take(slice(None)))
+    ]
     errors: list[NDArray[np.float32]] = []
     for rows, left, right in infer(model, store, OutputKind.crossmodal):
         hidden = whole.present[rows] & ~store.present[rows]
         for side, (truth, guess) in enumerate(zip(whole.take(rows), (left, right), strict=True)):
             chosen = hidden[:, side]
-            errors.append((((truth - guess) / deviations[side])[chosen] ** 2).mean(axis=1))
+            errors.append(((truth - guess)[chosen] ** 2).mean(axis=1) / variances[side])
     found = np.concatenate(errors)
     return float(found.mean()) if len(found) else float("nan")
 
