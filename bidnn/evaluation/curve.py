@@ -13,6 +13,7 @@ TITLES = {
     "error": "translation error, share of the variance",
 }
 MARKS = "osD^vP*Xp<>h"
+COLOURS = [*(f"C{number}" for number in range(10)), "black", "gold"]
 
 
 def draw_curves(file: IO[bytes], figures: dict[str, dict[str, Curve]]) -> None:
@@ -38,8 +39,7 @@ def draw_curves(file: IO[bytes], figures: dict[str, dict[str, Curve]]) -> None:
                 means,
                 yerr=deviations,
                 marker=MARKS[number % len(MARKS)],
-                color=f"C{number % 10}",
-                linestyle="-" if number < 10 else "--",
+                color=COLOURS[number % len(COLOURS)],
                 markersize=4,
                 linewidth=1.2,
                 capsize=2,
