@@ -85,7 +85,8 @@ def _read_arrays(path: Path) -> list[NDArray[np.float32]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:  # np.load leaves a broken archive open
+            archive = np.load(file, allow_pickle=False)
             names = set(archive.files)
             numbers = range(len(names))
             arrays = [np.asarray(archive[f"arr_{number}"], dtype=np.float32) for number in numbers]

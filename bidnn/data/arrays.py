@@ -120,7 +120,8 @@ def open_npz(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """
     check_file(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:  # np.load leaves a broken archive open
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.ndarray):
                 return {name: archive[name] for name in names if name in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError) as error:

@@ -1,5 +1,7 @@
 """Every file of conf/ composes; what is mistyped is refused."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,31 @@ def test_every_experiment_says_what_it_is_and_how_it_is_run():
         text = path.read_text()
         assert text.startswith("# @package _global_\n# "), path
         assert f"experiment={path.stem}" in text, path
+
+
+def commands(program):
+    """The README's command lines of a script, without the placeholders of a person's own files."""
+    lines = (CONF.parent / "README.md").read_text().splitlines()
+    found = [line.partition(" #")[0] for line in lines if line.startswith(f"python {program}")]
+    return [shlex.split(line)[2:] for line in found]
+
+
+@pytest.mark.parametrize("arguments", commands("scripts/train.py"))
+def test_the_readmes_commands_compose(arguments):
+    assert isinstance(composed("train", *arguments), TrainConfig)
+
+
+@pytest.mark.parametrize("name", ["embed", "compare"])
+def test_the_readmes_other_commands_compose(name):
+    assert commands(f"scripts/{name}.py")
+    for arguments in commands(f"scripts/{name}.py"):
+        composed(name, *arguments)
+
+
+def test_the_readmes_everyday_settings_are_settings():
+    rows = [line for line in (CONF.parent / "README.md").read_text().splitlines() if "=" in line]
+    for row in rows:
+        for text in re.findall(r"`([^`]+)`", row.split("|")[1] if row.startswith("| `") else ""):
+            settings = [part for part in shlex.split(text) if "hydra" not in part]
+            if all("=" in part for part in settings) and "…" not in text and "resume" not in text:
+                composed("train", *settings)
