@@ -272,3 +272,14 @@ def test_the_original_command_line_refuses_in_one_line(tmp_path):
     line = refused("-m bidnn", *["rows.txt", "out.txt", "2", "2", "4", "3"], cwd=tmp_path)
     assert "even" in line
     assert run("-m bidnn", "rows.txt", cwd=tmp_path).status == 2
+
+
+def test_two_processes_train_as_one_with_the_same_batches(features):
+    folders = {"one": (), "two": ("trainer=ddp", "trainer.accelerator=cpu")}
+    for name, settings in folders.items():
+        more = ("model.dropout=0", "data.val_fraction=0.2", f"hydra.run.dir={features / name}")
+        succeed(TRAIN, *npz(features, *settings, *more))
+    one, two = (json.loads((features / n / "figures.json").read_text()) for n in folders)
+    assert two == pytest.approx(one, rel=1e-5)
+    vectors = [arrays(features / n / "embedding_final.npz")["embedding"] for n in folders]
+    np.testing.assert_allclose(*vectors, atol=1e-5)
