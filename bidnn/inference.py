@@ -60,6 +60,9 @@ class Model(nn.Module):
             network: the architecture.
             scaling: of both modalities; None for none.
             embedding: how a row's vector is made; None for the paper's way.
+
+        Raises:
+            ValueError: if an autoencoder is to be compared in the space of the inputs.
         """
         super().__init__()
         scaling = scaling or ScalingConfig()
@@ -68,6 +71,11 @@ class Model(nn.Module):
         self.first_scaler = ModalityScaler(mod1size, scaling.kind, scaling.transform)
         self.second_scaler = ModalityScaler(mod2size, scaling.kind, scaling.transform)
         inputs = embedding.space is Space.inputs
+        if inputs and isinstance(self.network, JointAutoencoder):
+            raise ValueError(
+                f"embedding.space=inputs is not for model={network.architecture.value}, whose rows "
+                "are compared by their one centre; use embedding=centres"
+            )
         self.halves = (mod1size, mod2size) if inputs else (network.rep // 2, network.rep // 2)
         self.finish = Finish(sum(self.halves), embedding)
 

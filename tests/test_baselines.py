@@ -7,6 +7,7 @@ import torch
 from bidnn.architecture import Activation, Architecture, NetworkConfig
 from bidnn.baselines import JointAutoencoder, build_network
 from bidnn.data.store import PairStore
+from bidnn.embedding import EmbeddingConfig, Space
 from bidnn.inference import Model, embed
 from bidnn.network import Network
 
@@ -86,4 +87,7 @@ def test_what_an_autoencoder_does_not_have_is_refused():
         for more in ({"tied": False}, {"self_paths": True}):
             with pytest.raises(ValueError, match=kind.value):
                 network(kind, **more)
+        config = NetworkConfig(hdn=6, rep=4, architecture=kind)
+        with pytest.raises(ValueError, match=r"embedding\.space=inputs"):
+            Model(3, 4, config, embedding=EmbeddingConfig(space=Space.inputs))
     assert isinstance(build_network(3, 4, NetworkConfig(hdn=6, rep=4)), Network)

@@ -59,7 +59,17 @@ class TrainConfig:
     trainer: Any = MISSING
 
     def __post_init__(self) -> None:
-        """Refuses a seed that NumPy and torch would not both take."""
+        """Refuses what no single part can see to be wrong.
+
+        Raises:
+            ValueError: naming the keys.
+        """
+        if bool(self.loss.self_weight) != self.model.self_paths:
+            raise ValueError(
+                f"loss.self_weight={self.loss.self_weight} and "
+                f"model.self_paths={str(self.model.self_paths).lower()} do not go together: the "
+                "weight trains the paths; set both, or neither"
+            )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads={self.threads}: must be at least 1, or null")
         if not 0 <= self.seed < 2**32:

@@ -24,7 +24,8 @@ def composed(name, *overrides):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_into_the_typed_configuration(choice):
-    assert isinstance(composed("train", choice), TrainConfig)
+    needs = {"loss=self": ["model.self_paths=true"], "loss=incomplete": ["model.self_paths=true"]}
+    assert isinstance(composed("train", choice, *needs.get(choice, [])), TrainConfig)
 
 
 def test_the_other_programs_compose_too():
@@ -80,6 +81,8 @@ def test_what_is_mistyped_is_refused(override):
         ("output.timeout_s=0", "output.timeout_s"),
         ("loss.self_weight=1", "loss.self_weight"),
         ("loss.incomplete_rows=true", "loss.self_weight"),
+        ("loss.self_weight=0.5", "model.self_paths=false"),
+        ("model.self_paths=true", "model.self_paths=true"),
         ("embedding.whitening=0.5", "embedding.centring"),
     ],
 )
