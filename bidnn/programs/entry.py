@@ -46,6 +46,8 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
     def decorate(body: Callable[[Any], Any]) -> Callable[[], None]:
         @functools.wraps(body)
         def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
+            quiet_lightning()  # here, because a sweep's launcher may run jobs in other processes
+            logging.captureWarnings(capture=True)
             try:
                 return body(_typed(config))
             except USER_ERRORS as error:
@@ -58,8 +60,6 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
         @functools.wraps(body)
         def main() -> None:
             register()
-            quiet_lightning()
-            logging.captureWarnings(capture=True)
             # Hydra would print its own message and exit; raised, the error gets its one line below.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
