@@ -2,7 +2,8 @@
 
 from importlib.metadata import version
 
-from bidnn.estimator import BiDNN, Config, load
+from bidnn.config import Config
+from bidnn.estimator import BiDNN, load
 
 __all__ = ["BiDNN", "Config", "__version__", "load"]
 __version__ = version("bidnn")

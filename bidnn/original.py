@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from bidnn.callbacks.run_command import CommandFailedError
-from bidnn.estimator import BiDNN, Config
+from bidnn.config import Config
+from bidnn.estimator import BiDNN
 
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.INFO)
 
