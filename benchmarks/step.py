@@ -1,33 +1,27 @@
-"""A training step of this program beside a plain eager PyTorch loop, in the same process.
+"""A training step of scripts/train.py beside a plain eager PyTorch loop.
 
-Whole trainings, long minus short, so that what is paid once does not count; the two in turn, three
-times; the ratio of each pair.
-
-    python benchmarks/step.py            # tiny: 32 + 32, hdn 64, rep 32
-    python benchmarks/step.py --paper    # 100 + 4096, hdn 2048, rep 2048
+Whole runs of the program, long minus short, so that what is paid once does not count; program and
+loop in turn; the median of the rounds' ratios.
 """
 
-import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from lightning import Trainer
+from rows import Row
 from torch import nn
 from torch.nn import functional
 
-from bidnn.architecture import NetworkConfig
-from bidnn.bundle import Trained
-from bidnn.data.datamodule import PairDataModule
-from bidnn.data.scaling import ScalingConfig
-from bidnn.data.store import PairStore
-from bidnn.embedding import EmbeddingConfig
-from bidnn.inference import MissingStrategy
-from bidnn.losses import LossConfig
-from bidnn.optimizers import SgdConfig
-from bidnn.training import fresh_model, quiet_lightning, train
-
+ROOT = Path(__file__).resolve().parents[1]
 BATCH = 128
+ROUNDS = 3
+TINY, PAPER = (32, 32, 64, 32), (100, 4096, 2048, 2048)
+LENGTH = {TINY: (12800, 200), PAPER: (1280, 20)}  # rows, and by how many epochs long is longer
 
 
 class Plain(nn.Module):
@@ -52,35 +46,50 @@ class Plain(nn.Module):
         return torch.tanh(self.out1(back)), torch.tanh(self.out2(torch.tanh(self.b(one))))
 
 
-def ours(store: PairStore, hdn: int, rep: int, epochs: int) -> float:
-    """Seconds of a training by this program."""
-    data = PairDataModule(store, batch_size=BATCH, seed=0)
-    network = NetworkConfig(hdn=hdn, rep=rep)
-    model = fresh_model(data, network, ScalingConfig(), EmbeddingConfig(), 0)
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> Row:
+    """One row: milliseconds a step of the program, and of the loop."""
+    rows, longer = LENGTH[sizes]
+    generator = np.random.default_rng(0)
+    parts = [generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2]]
+    count = longer * (rows // BATCH)
+    pairs = []
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "rows.npz", first=parts[0], second=parts[1])
+        for _ in range(ROUNDS):
+            short, long = (_program(Path(folder), sizes, speed, 1 + n) for n in (0, longer))
+            ours = 1000 * (long - short) / count
+            pairs.append((ours, 1000 * _plain(parts, sizes, longer) / count))
+    ratio = statistics.median(ours / plain for ours, plain in pairs)
+    ours, plain = next(pair for pair in pairs if pair[0] / pair[1] == ratio)
+    return Row(name=name, ours=ours, other=plain, unit="ms", against="plain eager loop", aim=aim)
+
+
+def _program(folder: Path, sizes: tuple[int, int, int, int], speed: str, epochs: int) -> float:
+    settings = ["data=npz", f"data.path={folder / 'rows.npz'}", f"hydra.run.dir={folder / 'run'}"]
+    settings += [f"model.hdn={sizes[2]}", f"model.rep={sizes[3]}", f"speed={speed}"]
+    settings += [f"trainer.max_epochs={epochs}", f"data.batch_size={BATCH}"]
     started = time.perf_counter()
-    trained = Trained(model, MissingStrategy.duplicate)
-    train(trained, data, LossConfig(), SgdConfig(), trainer, seed=0)
+    program = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings]
+    subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
-def plain(store: PairStore, hdn: int, rep: int, epochs: int) -> float:
-    """Seconds of the same training by a plain loop."""
-    network = Plain(store.mod1size, store.mod2size, hdn, rep)
+def _plain(
+    parts: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
+    sizes: tuple[int, int, int, int],
+    epochs: int,
+) -> float:
+    """Seconds of the same epochs by a plain loop, on as many threads as the program takes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if sizes == TINY else threads)
+    network = Plain(*sizes)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    first, second = torch.from_numpy(store.first), torch.from_numpy(store.second)
-    components = BATCH * (store.mod1size + store.mod2size)
+    first, second = (torch.from_numpy(part) for part in parts)
+    components = BATCH * (sizes[0] + sizes[1])
     started = time.perf_counter()
     for _ in range(epochs):
-        order = torch.randperm(len(store))
-        for start in range(0, len(store) - BATCH + 1, BATCH):
+        order = torch.randperm(len(first))
+        for start in range(0, len(first) - BATCH + 1, BATCH):
             rows = order[start : start + BATCH]
             x, y = first[rows], second[rows]
             to_first, to_second = network(x, y)
@@ -88,29 +97,6 @@ def plain(store: PairStore, hdn: int, rep: int, epochs: int) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return time.perf_counter() - started
-
-
-def main() -> None:
-    """Prints milliseconds a step and the ratio, three times."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--paper", action="store_true", help="the paper's size")
-    paper = parser.parse_args().paper
-    quiet_lightning()
-    sizes = (100, 4096, 2048, 2048) if paper else (32, 32, 64, 32)
-    rows, short, long = (1280, 1, 3) if paper else (12800, 2, 12)
-    generator = np.random.default_rng(0)
-    parts = (generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2])
-    store = PairStore(*parts, np.ones((rows, 2), dtype=bool))
-    steps = (long - short) * (rows // BATCH)
-    for _ in range(3):
-        times = [
-            1000 * (run(store, *sizes[2:], long) - run(store, *sizes[2:], short)) / steps
-            for run in (ours, plain)
-        ]
-        ratio = times[0] / times[1]
-        print(f"bidnn {times[0]:8.3f} ms   plain loop {times[1]:8.3f} ms   {ratio:.2f} ×")
-
-
-if __name__ == "__main__":
-    main()
+    seconds = time.perf_counter() - started
+    torch.set_num_threads(threads)
+    return seconds

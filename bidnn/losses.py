@@ -130,15 +130,20 @@ def alignment(
     Returns:
         A scalar, at least 0; 0 if fewer than two rows are left.
     """
-    if rows is not None:
-        first_centre, second_centre = first_centre[rows], second_centre[rows]
     left, right = (functional.normalize(part, dim=1) for part in (first_centre, second_centre))
     logits = left @ right.T / temperature  # (B, B)
-    if len(logits) < 2:
-        return logits.sum() * 0.0
     own = torch.arange(len(logits), device=logits.device)
-    forth = functional.cross_entropy(logits, own)
-    return (forth + functional.cross_entropy(logits.T, own)) / 2
+    if rows is None:
+        if len(logits) < 2:
+            return logits.sum() * 0.0
+        return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+    # Masked, not selected, so that shapes do not depend on what is missing.
+    logits = torch.where(rows[:, None] & rows, logits, torch.finfo(logits.dtype).min)
+    forth, back = (
+        functional.cross_entropy(part, own, reduction="none") for part in (logits, logits.T)
+    )
+    count = rows.sum()
+    return ((forth + back) * rows).sum() / (2 * count.clamp_min(1)) * (count > 1)
 
 
 def neighbourhood(
@@ -157,20 +162,22 @@ def neighbourhood(
     Returns:
         A scalar, at least 0, in nats a row; 0 if fewer than three rows are left.
     """
-    if rows is not None:
-        inputs, centre = inputs[rows], centre[rows]
-    if len(inputs) < 3:
-        return centre.sum() * 0.0
-    target, found = (_log_neighbours(part, temperature) for part in (inputs, centre))
-    return functional.kl_div(found, target, reduction="sum", log_target=True) / len(inputs)
+    if rows is None:
+        rows = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
+    others = rows & ~torch.eye(len(inputs), dtype=torch.bool, device=inputs.device)  # (B, B)
+    target, found = (_log_neighbours(part, others, temperature) for part in (inputs, centre))
+    kept = others & rows[:, None]
+    divergence = torch.where(kept, target.exp() * (target - found), 0.0).sum()
+    count = rows.sum()
+    return divergence / count.clamp_min(1) * (count > 2)
 
 
-def _log_neighbours(values: Tensor, temperature: float) -> Tensor:
-    """(B, B − 1) log-probabilities: each row's neighbours among the others."""
+def _log_neighbours(values: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """(B, B) log-probabilities: each row's neighbours among the others that are there."""
     unit = functional.normalize(values, dim=1)
     cosines = unit @ unit.T / temperature
-    others = ~torch.eye(len(values), dtype=torch.bool, device=values.device)
-    return cosines[others].view(len(values), -1).log_softmax(dim=1)
+    # Masked, not selected, so that shapes do not depend on what is missing.
+    return torch.where(others, cosines, torch.finfo(cosines.dtype).min).log_softmax(dim=1)
 
 
 def _error(predicted: Tensor, target: Tensor, rows: Tensor | None) -> Tensor:

@@ -1,5 +1,6 @@
 """The LightningModule: a model, its loss and its optimiser."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.bundle import Trained, describe_model
+from bidnn.compiled import CompiledStep
 from bidnn.data.datamodule import Chunk, PairDataModule
 from bidnn.inference import Model
 from bidnn.losses import LossConfig, Losses, pair_loss
+from bidnn.network import Outputs
 from bidnn.optimizers import OptimizerConfig, schedule_rate
+from bidnn.speed import SpeedConfig
 
 
 class TrainingModule(LightningModule):
@@ -23,13 +27,20 @@ class TrainingModule(LightningModule):
     so that Lightning's own cost is paid once a chunk; `trainer.global_step` counts optimiser steps.
     """
 
-    def __init__(self, trained: Trained, loss: LossConfig, optimizer: OptimizerConfig) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        loss: LossConfig,
+        optimizer: OptimizerConfig,
+        speed: SpeedConfig | None = None,
+    ) -> None:
         """Takes the model as it is: fresh, or trained before.
 
         Args:
             trained: the model, its scaling already fitted, and its strategy for missing rows.
             loss: what is minimised.
             optimizer: by what.
+            speed: how the arithmetic is done; None for plain fp32.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -37,6 +48,9 @@ class TrainingModule(LightningModule):
         self.strategy = trained.strategy
         self.loss = loss
         self.optimizer = optimizer
+        self.speed = speed or SpeedConfig()
+        self._bf16 = False
+        self._compiled: CompiledStep | None = None
         self.save_hyperparameters(describe_model(trained.model, trained.strategy), logger=False)
         self._fitted_at = 0  # a model that is only used keeps the figures it came with
         self._sums = {"train": _Sums(), "val": _Sums()}
@@ -51,6 +65,19 @@ class TrainingModule(LightningModule):
         schedule = schedule_rate(optimizer, self.optimizer.schedule, steps)
         return ([optimizer], [schedule]) if schedule is not None else optimizer
 
+    def operations(self) -> float:
+        """Floating-point operations of an optimiser step, about."""
+        return 6.0 * self._data().batch_size * sum(p.numel() for p in self.model.parameters())
+
+    def on_train_start(self) -> None:
+        """Decides on the precision, now that the device is known."""
+        if self.speed.compile and self.trainer.world_size > 1:
+            raise ValueError(
+                f"speed.compile=true is for one process, and there are {self.trainer.world_size}; "
+                "set speed.compile=false"
+            )
+        self._bf16 = self.speed.takes_bf16(self.operations(), self.device)
+
     def on_train_epoch_start(self) -> None:
         """Makes what an epoch draws depend on seed and epoch alone, so that it can be resumed."""
         seeds = [self._data().seed, 0x64726F70, self.current_epoch, self.global_rank]
@@ -58,27 +85,57 @@ class TrainingModule(LightningModule):
 
     def training_step(self, chunk: Chunk, _: int) -> None:
         """One optimiser step per batch of the chunk."""
-        optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
         schedule = self.lr_schedulers()
         assert schedule is None or isinstance(schedule, LambdaLR)
+        step = self._compiled_step if self.speed.compile else self._step
+        done = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         steps: list[Losses] = []
-        network, size = self.model.network, chunk.batch
         first_rows, second_rows = self.model.scale(chunk.first, chunk.second)
-        for start in range(0, len(first_rows), size):
-            batch = slice(start, start + size)
-            first, second = first_rows[batch], second_rows[batch]
+        for start in range(0, len(first_rows), chunk.batch):
+            batch = slice(start, start + chunk.batch)
             present = None if chunk.present is None else chunk.present[batch]
-            losses = pair_loss(network(first, second), first, second, self.loss, present)
-            optimizer.zero_grad()
-            self.manual_backward(losses.total)
-            optimizer.step()
+            done.increment_ready()
+            steps.append(step(first_rows[batch], second_rows[batch], present))
+            done.increment_completed()
             if schedule is not None:
                 schedule.step()
-            steps.append(losses)
             if 0 <= self.trainer.max_steps <= self.trainer.global_step:
                 break
-        self._sums["train"].add(steps, size)
+        self._sums["train"].add(steps, chunk.batch)
+
+    def _losses(
+        self,
+        network: Callable[[Tensor, Tensor], Outputs],
+        first: Tensor,
+        second: Tensor,
+        present: Tensor | None = None,
+    ) -> Losses:
+        if not self._bf16:
+            return pair_loss(network(first, second), first, second, self.loss, present)
+        # The weights change between two batches of a chunk, so that none may be kept as bf16.
+        with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
+            return pair_loss(network(first, second), first, second, self.loss, present)
+
+    def _step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Losses:
+        optimizer = self._torch_optimizer()
+        losses = self._losses(self.model.network, first, second, present)
+        optimizer.zero_grad()
+        if self.trainer.world_size > 1:
+            self.manual_backward(losses.total)  # which adds up the gradients of all processes
+        else:
+            losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return losses
+
+    def _compiled_step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Losses:
+        if self._compiled is None:
+            network, optimizer = self.model.network, self._torch_optimizer()
+            self._compiled = CompiledStep(network, self._losses, optimizer, self.optimizer)
+        return self._compiled(first, second, present)
+
+    def _torch_optimizer(self) -> torch.optim.Optimizer:
+        """Without Lightning's wrapper, which costs a tenth of a small step."""
+        return self.trainer.optimizers[0]
 
     def validation_step(self, chunk: Chunk, _: int) -> None:
         """The loss of held-out complete rows, without dropout."""
@@ -92,9 +149,7 @@ class TrainingModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's training losses, and the learning rate."""
-        optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
-        rate = torch.tensor(optimizer.param_groups[0]["lr"])
+        rate = torch.tensor(self._torch_optimizer().param_groups[0]["lr"])
         self.log_figures({**self._means("train"), "learning_rate": rate})
 
     def log_figures(self, figures: dict[str, Tensor]) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+
+ADAM_EPSILON = 1e-8
 
 
 class Schedule(Enum):
@@ -52,6 +54,25 @@ class SgdConfig:
             fused=True,
         )
 
+    def state(self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> list[Tensor]:
+        """What the optimiser keeps for a parameter, for `update`; made if it is not there."""
+        if not self.momentum:
+            return []
+        state = optimizer.state[parameter]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        return [state["momentum_buffer"]]
+
+    def update(self, value: Tensor, gradient: Tensor, state: list[Tensor], rate: Tensor) -> None:
+        """The optimiser's step for one parameter, in place, as a formula that can be compiled."""
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * value
+        if self.momentum:
+            (velocity,) = state
+            velocity.mul_(self.momentum).add_(gradient)
+            gradient = gradient + self.momentum * velocity if self.nesterov else velocity
+        value.sub_(rate * gradient)
+
 
 @dataclass(slots=True, kw_only=True)
 class AdamConfig:
@@ -87,8 +108,31 @@ class AdamConfig:
             lr=self.lr,
             betas=(self.beta1, self.beta2),
             weight_decay=self.weight_decay,
+            eps=ADAM_EPSILON,
             fused=True,
         )
+
+    def state(self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> list[Tensor]:
+        """What the optimiser keeps for a parameter, for `update`; made if it is not there."""
+        state = optimizer.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return [state["step"], state["exp_avg"], state["exp_avg_sq"]]
+
+    def update(self, value: Tensor, gradient: Tensor, state: list[Tensor], rate: Tensor) -> None:
+        """The optimiser's step for one parameter, in place, as a formula that can be compiled."""
+        step, mean, squares = state
+        if self.weight_decay and self.decoupled:
+            value.mul_(1 - rate * self.weight_decay)
+        elif self.weight_decay:
+            gradient = gradient + self.weight_decay * value
+        step.add_(1)
+        mean.lerp_(gradient, 1 - self.beta1)
+        squares.mul_(self.beta2).add_((1 - self.beta2) * gradient.square())
+        deviation = (squares / (1 - self.beta2**step)).sqrt() + ADAM_EPSILON
+        value.sub_(rate / (1 - self.beta1**step) * mean / deviation)
 
 
 OptimizerConfig = SgdConfig | AdamConfig

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from lightning import Trainer, seed_everything
 
 from bidnn.architecture import NetworkConfig
@@ -18,11 +17,9 @@ from bidnn.inference import Model
 from bidnn.losses import LossConfig
 from bidnn.module import TrainingModule
 from bidnn.optimizers import OptimizerConfig
+from bidnn.speed import SpeedConfig
 
 log = logging.getLogger(__name__)
-
-SMALL_STEP = 2e8
-"""Floating-point operations of an optimiser step below which one thread is fastest."""
 
 
 def fresh_model(
@@ -52,7 +49,7 @@ def train(
     *,
     seed: int,
     resume: Path | None = None,
-    threads: int | None = None,
+    speed: SpeedConfig | None = None,
 ) -> TrainingModule:
     """Trains a model where it stands.
 
@@ -64,30 +61,25 @@ def train(
         trainer: how long, on what, with which callbacks.
         seed: of shuffling and dropout.
         resume: a checkpoint of this training to go on from.
-        threads: of the CPU; None for one on small networks, where waiting for each other costs
-            threads more than they gain, and for torch's own choice on others.
+        speed: how the arithmetic is done; None for plain fp32.
 
     Raises:
+        ValueError: if the trainer has another precision than fp32.
         CommandFailedError: if a command failed that was to stop the training.
         OSError: if an output could not be written.
     """
+    if trainer.precision != "32-true":
+        raise ValueError(
+            f"trainer.precision={trainer.precision}: weights stay fp32; speed.bf16=always takes "
+            "the matrix products in bf16"
+        )
     seed_everything(seed, verbose=False)
-    module = TrainingModule(trained, loss, optimizer)
-    step = 6 * data.batch_size * sum(p.numel() for p in module.parameters())
-    with known_warnings_left_out(), _threads(threads or (1 if step < SMALL_STEP else None)):
+    speed = speed or SpeedConfig()
+    module = TrainingModule(trained, loss, optimizer, speed)
+    operations = 6.0 * data.batch_size * sum(p.numel() for p in module.parameters())
+    with known_warnings_left_out(), speed.set_threads(operations):
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Sets torch's number of threads for a while; None leaves it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -95,6 +87,7 @@ def known_warnings_left_out() -> Iterator[None]:
     """Leaves out what Lightning says of itself and of loaders that are not ours."""
     with warnings.catch_warnings():
         for message in (
+            "Detected call of `lr_scheduler.step",  # a compiled step does the optimiser's work
             "Total length of .* across ranks is zero",  # no validation rows were asked for
             ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
         ):

@@ -14,6 +14,7 @@ from bidnn.inference import MissingConfig
 from bidnn.losses import LossConfig
 from bidnn.optimizers import AdamConfig, SgdConfig
 from bidnn.outputs import OutputConfig
+from bidnn.speed import SpeedConfig
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,12 +26,12 @@ class TrainConfig:
         resume: go on from the last checkpoint in this run's folder.
         checkpoint: a trained model to start from; a run's folder, a checkpoint or a bundle.
         objective: the figure that a sweep gets from the run, by the name it is logged under.
-        threads: of the CPU; None: one for small networks, else torch's own choice.
         run_dir: the run's folder; set by Hydra.
         data: where rows come from, and which of them train.
         model: the network.
         loss: what is minimised.
         optimizer: by what.
+        speed: how the arithmetic is done.
         scaling: of the features.
         missing: how rows that miss a modality are embedded.
         embedding: how a row's vector is made of its two halves.
@@ -44,12 +45,12 @@ class TrainConfig:
     resume: bool = False
     checkpoint: str | None = None
     objective: str = "train/loss"
-    threads: int | None = None
     run_dir: str = MISSING
     data: Any = MISSING
     model: NetworkConfig = MISSING
     loss: LossConfig = MISSING
     optimizer: Any = MISSING
+    speed: SpeedConfig = MISSING
     scaling: ScalingConfig = MISSING
     missing: MissingConfig = MISSING
     embedding: EmbeddingConfig = MISSING
@@ -70,8 +71,6 @@ class TrainConfig:
                 f"model.self_paths={str(self.model.self_paths).lower()} do not go together: the "
                 "weight trains the paths; set both, or neither"
             )
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads={self.threads}: must be at least 1, or null")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed}: must be in [0, 2^32)")
 
@@ -140,6 +139,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "model": {"network": NetworkConfig},
     "loss": {"loss": LossConfig},
     "output": {"output": OutputConfig},
+    "speed": {"speed": SpeedConfig},
 }
 SCHEMAS = (*PROGRAMS.values(), *(kind for kinds in GROUPS.values() for kind in kinds.values()))
 

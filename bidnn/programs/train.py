@@ -69,7 +69,7 @@ def run(config: TrainConfig) -> float:
         trainer,
         seed=config.seed,
         resume=resume,
-        threads=config.threads,
+        speed=config.speed,
     )
     trainer.save_checkpoint(folder / LAST, weights_only=False)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -1,0 +1,58 @@
+"""What this program's speed is: one table, and the same as JSON.
+
+python benchmarks/bench.py                  # everything
+python benchmarks/bench.py step-tiny        # one row, or several by name
+python benchmarks/bench.py --list           # the names
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import step
+import torch
+from rows import HEAD, Row
+
+BENCHES: dict[str, Callable[[], list[Row]]] = {
+    "step-tiny": lambda: [step.steps("step, tiny", step.TINY, "plain", "≤ 1.1")],
+    "step-tiny-fast": lambda: [step.steps("step, tiny, fast", step.TINY, "fast", "≤ 1.0, aim 0.5")],
+    "step-paper": lambda: [step.steps("step, paper's size", step.PAPER, "plain", "≤ 1.0")],
+    "step-paper-fast": lambda: [
+        step.steps("step, paper's size, fast", step.PAPER, "fast", "≤ 0.75, aim 0.5")
+    ],
+}
+
+
+def main() -> None:
+    """Runs what is asked for, prints each line as it is there, and writes all as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="all if none is given")
+    parser.add_argument("--list", action="store_true", help="show the names")
+    parser.add_argument("--json", type=Path, default=Path("runs/bench.json"), help="where to")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(BENCHES))
+        return
+    unknown = [name for name in arguments.names if name not in BENCHES]
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: no such row; there are {', '.join(BENCHES)}")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{machine}, torch {torch.__version__}, {date.today()}\n{HEAD}")
+    rows = []
+    for name in arguments.names or BENCHES:
+        for row in BENCHES[name]():
+            print(row, flush=True)
+            rows.append({"bench": name, **dataclasses.asdict(row), "ratio": row.ratio})
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    result = {"machine": machine, "torch": torch.__version__, "date": str(date.today())}
+    arguments.json.write_text(json.dumps({**result, "rows": rows}, indent=2) + "\n")
+    print(f"also in {arguments.json}")
+
+
+if __name__ == "__main__":
+    main()
