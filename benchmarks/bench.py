@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import large
 import step
 import torch
 from rows import HEAD, Row
@@ -25,6 +26,8 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "step-paper-fast": lambda: [
         step.steps("step, paper's size, fast", step.PAPER, "fast", "≤ 0.75, aim 0.5")
     ],
+    "large-train": large.train,
+    "large-embed": large.embed,
 }
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from bidnn.architecture import NetworkConfig
 from bidnn.baselines import JointAutoencoder, build_network
+from bidnn.data.ahead import ahead
 from bidnn.data.scaling import ModalityScaler, ScalingConfig
 from bidnn.data.store import PairStore
 from bidnn.embedding import EmbeddingConfig, Finish, Space
@@ -223,6 +224,7 @@ def infer(
     strategy: MissingStrategy = MissingStrategy.translate,
     *,
     l2_norm: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Block]:
     """Runs a model over a store, block by block, so that no result is whole in memory.
 
@@ -232,6 +234,7 @@ def infer(
         kind: embeddings, or completed modalities.
         strategy: what stands for a missing modality in an embedding.
         l2_norm: each half to unit length, then the row to unit length.
+        share: which of how many equal parts of the rows.
 
     Yields:
         The blocks in the order of the rows.
@@ -243,8 +246,8 @@ def infer(
     training = model.training
     model.eval()
     try:
-        for rows in store.blocks():
-            features = (*store.take(rows), store.present[rows])
+        blocks = ((rows, *store.take(rows), store.present[rows]) for rows in store.blocks(share))
+        for rows, *features in ahead(blocks):
             first, second, present = (torch.from_numpy(v).to(model.device) for v in features)
             with torch.no_grad():
                 if kind is OutputKind.embedding:

@@ -1,18 +1,19 @@
 """What a trained model writes: embeddings or completed modalities, as libsvm, npz or npy."""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.data.arrays import npz_member
+from bidnn.data.ahead import ahead
+from bidnn.data.arrays import npz_member, write_header
 from bidnn.data.libsvm import write_libsvm
 from bidnn.data.store import PairStore
 from bidnn.files import whole_file
@@ -101,15 +102,86 @@ def write_output(
     """
     path = output_path(config, epoch)
     blocks = infer(model, store, config.kind, strategy, l2_norm=config.l2_norm)
+    _write(path, ahead(blocks), store, config, _widths(model, config))
+    return path
+
+
+def write_part(
+    model: Model,
+    store: PairStore,
+    config: OutputConfig,
+    strategy: MissingStrategy,
+    epoch: int | None,
+    share: tuple[int, int],
+) -> None:
+    """Writes one process's part of the rows beside the output, for `join_parts`.
+
+    Args:
+        model: as for `write_output`, like `store`, `config`, `strategy` and `epoch`.
+        store: likewise.
+        config: likewise.
+        strategy: likewise.
+        epoch: likewise.
+        share: this process's number and how many there are.
+    """
+    blocks = infer(model, store, config.kind, strategy, l2_norm=config.l2_norm, share=share)
+    with whole_file(_part_path(config, epoch, share[0])) as file:
+        for block in ahead(blocks):
+            file.write(_joined(block).data)
+
+
+def join_parts(
+    model: Model, store: PairStore, config: OutputConfig, epoch: int | None, processes: int
+) -> Path:
+    """Writes the output from the parts of all processes, in the order of the rows.
+
+    Returns:
+        The file that was written; the parts are gone.
+    """
+    path, widths = output_path(config, epoch), _widths(model, config)
+    parts = [_part_path(config, epoch, number) for number in range(processes)]
+
+    def blocks() -> Iterator[Block]:
+        for number, part in enumerate(parts):
+            whole = store.part((number, processes))
+            if whole.stop == whole.start:
+                continue
+            values = np.memmap(part, np.float32, "r", shape=(whole.stop - whole.start, sum(widths)))
+            for rows in store.blocks((number, processes)):
+                found = np.array(values[rows.start - whole.start : rows.stop - whole.start])
+                yield Block(rows, found[:, : widths[0]], found[:, widths[0] :])
+
+    try:
+        _write(path, blocks(), store, config, widths)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
+    path = output_path(config, epoch)
+    return path.with_name(f".{path.name}.rank{number}.part")
+
+
+def _widths(model: Model, config: OutputConfig) -> tuple[int, int]:
     if config.kind is OutputKind.embedding:
-        widths = model.halves
-    else:
-        widths = (model.mod1size, model.mod2size)
+        return model.halves
+    return model.mod1size, model.mod2size
+
+
+def _write(
+    path: Path,
+    blocks: Iterable[Block],
+    store: PairStore,
+    config: OutputConfig,
+    widths: tuple[int, int],
+) -> None:
     with whole_file(path) as file:
         if path.suffix == ".npz":
             _write_npz(file, path.parent, blocks, store, config.kind, widths)
         elif path.suffix == ".npy":
-            _write_header(file, (len(store), sum(widths)))
+            write_header(file, (len(store), sum(widths)))
             for block in blocks:
                 file.write(_joined(block).data)
         else:
@@ -120,16 +192,10 @@ def write_output(
                     else store.labels[block.rows]
                 )
                 write_libsvm(file, _joined(block), labels, zero_based=config.zero_based)
-    return path
 
 
 def _joined(block: Block) -> NDArray[np.float32]:
     return np.concatenate([block.left, block.right], axis=1)
-
-
-def _write_header(file: IO[bytes], shape: tuple[int, int]) -> None:
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _write_npz(
@@ -148,19 +214,19 @@ def _write_npz(
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, ExitStack() as stack:
         if kind is OutputKind.embedding:
             with npz_member(archive, "embedding") as member:
-                _write_header(member, (len(store), sum(widths)))
+                write_header(member, (len(store), sum(widths)))
                 for block in blocks:
                     member.write(_joined(block).data)
         else:
             second = stack.enter_context(TemporaryFile(dir=output_folder))
             with npz_member(archive, "first") as member:
-                _write_header(member, (len(store), widths[0]))
+                write_header(member, (len(store), widths[0]))
                 for block in blocks:
                     member.write(block.left.data)
                     second.write(np.ascontiguousarray(block.right).data)
             second.seek(0)
             with npz_member(archive, "second") as member:
-                _write_header(member, (len(store), widths[1]))
+                write_header(member, (len(store), widths[1]))
                 while piece := second.read(2**22):
                     member.write(piece)
         if store.labels is not None:

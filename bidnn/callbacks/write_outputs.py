@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from bidnn.data.store import PairStore
 from bidnn.files import check_writable
 from bidnn.module import TrainingModule
-from bidnn.outputs import OutputConfig, output_path, write_output
+from bidnn.outputs import OutputConfig, join_parts, output_path, write_output, write_part
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,16 @@ class WriteOutputs(Callback):
 
     def _write(self, trainer: Trainer, module: LightningModule, epoch: int | None) -> None:
         assert isinstance(module, TrainingModule)
-        if trainer.is_global_zero:
-            model = module.ready_model()
+        model, share = module.ready_model(), (trainer.global_rank, trainer.world_size)
+        if trainer.world_size == 1:
             path = write_output(model, self.store, self.config, module.strategy, epoch)
+        else:
+            write_part(model, self.store, self.config, module.strategy, epoch, share)
+            trainer.strategy.barrier()
+            if trainer.is_global_zero:
+                path = join_parts(model, self.store, self.config, epoch, trainer.world_size)
+            trainer.strategy.barrier()
+        if trainer.is_global_zero:
             log.info("%s of %d rows written to %s", self.config.kind.value, len(self.store), path)
 
 

@@ -135,6 +135,12 @@ def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     return archive.open(info, "w", force_zip64=True)
 
 
+def write_header(file: IO[bytes], shape: tuple[int, int]) -> None:
+    """Begins an npy file of float32, whose values the caller writes row by row."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
 def _map_npy(path: Path) -> NDArray[Any]:
     check_file(path)
     try:

@@ -11,6 +11,8 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bidnn.data.ahead import ahead
+from bidnn.data.order import Order, Shuffle
 from bidnn.data.store import PairStore
 
 log = logging.getLogger(__name__)
@@ -37,23 +39,29 @@ class ChunkLoader:
         rows: NDArray[np.int64],
         batch_size: int,
         *,
-        order: Callable[[], NDArray[np.int64]],
+        seed: int,
+        epoch: Callable[[], int],
+        shuffle: Shuffle = Shuffle.auto,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         """Draws nothing yet.
 
         Args:
             store: where the features are.
-            rows: numbers of the rows to draw from.
+            rows: numbers of the rows to draw from, ascending.
             batch_size: rows of a batch, over all processes.
-            order: gives a permutation of range(len(rows)) for the epoch that begins.
+            seed: of the shuffling.
+            epoch: tells which epoch begins.
+            shuffle: see Shuffle.
             share: this process's number and how many there are; each takes its part of every batch.
         """
-        self.store, self.rows, self.batch_size, self.order = store, rows, batch_size, order
-        self.share = share
+        self.store, self.rows, self.batch_size = store, rows, batch_size
+        self.share, self.epoch = share, epoch
         self.masked = not store.present[rows].all()
         batch_bytes = 4 * batch_size * (store.mod1size + store.mod2size)
         self.batches_per_chunk = max(1, min(CHUNK_BATCHES, CHUNK_BYTES // batch_bytes))
+        unit = batch_size * self.batches_per_chunk
+        self.order = Order.of(store, len(rows), unit, shuffle, seed)
 
     @property
     def batches(self) -> int:
@@ -66,12 +74,23 @@ class ChunkLoader:
 
     def __iter__(self) -> Iterator[Chunk]:
         """One epoch."""
+        chunks = self._chunks()
+        in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
+        return chunks if in_memory else ahead(chunks)
+
+    def _chunks(self) -> Iterator[Chunk]:
         process, processes = self.share
-        order = self.rows[self.order()][: self.batches * self.batch_size]
-        batches = order.reshape(self.batches, self.batch_size)[:, process::processes]
-        for start in range(0, self.batches, self.batches_per_chunk):
-            rows = batches[start : start + self.batches_per_chunk]
-            yield _chunk(self.store, rows.ravel(), rows.shape[1], masked=self.masked)
+        for pool in self.order.pools(self.epoch()):
+            batches = len(pool) // self.batch_size
+            rows = self.rows[pool[: batches * self.batch_size]]
+            rows = rows.reshape(batches, self.batch_size)[:, process::processes]
+            store = self.store
+            if self.order.block:  # read as the rows lie in the file, drawn from memory
+                read = np.sort(rows, axis=None)
+                store, rows = store.load(read), np.searchsorted(read, rows)
+            for start in range(0, batches, self.batches_per_chunk):
+                part = rows[start : start + self.batches_per_chunk]
+                yield _chunk(store, part.ravel(), part.shape[1], masked=self.masked)
 
 
 class RowLoader:
@@ -111,6 +130,7 @@ class PairDataModule(LightningDataModule):
         seed: int,
         trains: bool = True,
         incomplete_rows: bool = False,
+        shuffle: Shuffle = Shuffle.auto,
         val_fraction: float = 0.0,
         val_store: PairStore | None = None,
     ) -> None:
@@ -122,6 +142,7 @@ class PairDataModule(LightningDataModule):
             seed: of the split and of the shuffling.
             trains: rows will be drawn; without it, none needs to be complete.
             incomplete_rows: rows with one modality train too.
+            shuffle: see Shuffle.
             val_fraction: share of the complete rows that is held out, in [0, 1).
             val_store: rows to validate on instead.
 
@@ -147,13 +168,16 @@ class PairDataModule(LightningDataModule):
                 f"data.val_fraction={val_fraction} of {len(rows)} complete rows leaves nothing to "
                 f"{'validate' if not held else 'train'} on"
             )
-        shuffled = np.random.default_rng([seed, 0x76616C]).permutation(rows)
-        self.val_rows, self.train_rows = np.sort(shuffled[:held]), np.sort(shuffled[held:])
-        self.scaling_rows = np.setdiff1d(np.arange(len(store)), self.val_rows, assume_unique=True)
+        self.val_rows, self.train_rows = rows[:0], rows
+        if held:
+            shuffled = np.random.default_rng([seed, 0x76616C]).permutation(rows)
+            self.val_rows, self.train_rows = np.sort(shuffled[:held]), np.sort(shuffled[held:])
+        kept = np.ones(len(store), dtype=bool)
+        kept[self.val_rows] = False
+        self.scaling_rows = np.flatnonzero(kept)
         self.complete_rows = self.train_rows
         if incomplete_rows:
-            some = store.present[self.scaling_rows].any(axis=1)
-            self.train_rows = self.scaling_rows[some]
+            self.train_rows = np.flatnonzero(kept & store.present.any(axis=1))
         self.val_store = store if val_store is None else val_store
         if val_store is not None:
             self.val_rows = val_store.complete
@@ -178,6 +202,7 @@ class PairDataModule(LightningDataModule):
             )
             batch_size = len(self.train_rows)
         self.store, self.batch_size, self.seed = store, batch_size, seed
+        self.shuffle = shuffle
 
     @property
     def batches(self) -> int:
@@ -193,7 +218,13 @@ class PairDataModule(LightningDataModule):
                 "use a multiple of them"
             )
         return ChunkLoader(
-            self.store, self.train_rows, self.batch_size, order=self._order, share=share
+            self.store,
+            self.train_rows,
+            self.batch_size,
+            seed=self.seed,
+            epoch=self._epoch,
+            shuffle=self.shuffle,
+            share=share,
         )
 
     def val_dataloader(self) -> list[RowLoader]:
@@ -206,7 +237,5 @@ class PairDataModule(LightningDataModule):
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def _order(self) -> NDArray[np.int64]:
-        epoch = 0 if self.trainer is None else self.trainer.current_epoch
-        generator = np.random.default_rng([self.seed, 0x65706F, epoch])
-        return generator.permutation(len(self.train_rows))
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch

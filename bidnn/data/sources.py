@@ -1,17 +1,20 @@
 """Where rows come from, by configuration: one class for each file of `conf/data`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
 from bidnn.data.arrays import read_npy, read_npz
+from bidnn.data.cache import DENSE_SHARE, open_cache
 from bidnn.data.digits import load_halves
 from bidnn.data.libsvm import IndexBase, read_libsvm
+from bidnn.data.matlab import read_mat
+from bidnn.data.order import Shuffle
 from bidnn.data.store import Features, Modality, PairStore, find_present
 
-DENSE_SHARE = 0.1
+CACHE_FROM = 2**20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,9 +27,11 @@ class Source:
         missing_rate: share of the complete rows that lose a modality before anything else
             happens, to measure what its absence costs; in [0, 1].
         missing_modality: the one they lose; `either`: a fair coin for each row.
+        shuffle: `rows`, `blocks` for files that do not fit into memory, or `auto`; see Shuffle.
     """
 
     batch_size: int = 128
+    shuffle: Shuffle = Shuffle.auto
     val_fraction: float = 0.0
     missing_rate: float = 0.0
     missing_modality: Modality = Modality.either
@@ -59,6 +64,8 @@ class LibsvmSource(Source):
             zero, an index mod1size + mod2size means one, neither means one).
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_path: a file to validate on.
+        cache: a file of 1 MiB and more is parsed once, into arrays in the folder `FILE.cache`
+            beside it, which later runs map; without it, it is read into memory.
     """
 
     path: str | None = None
@@ -67,6 +74,7 @@ class LibsvmSource(Source):
     index_base: IndexBase = IndexBase.auto
     ignore_zeroes: bool = False
     val_path: str | None = None
+    cache: bool = True
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
         """Reads the file.
@@ -91,6 +99,12 @@ class LibsvmSource(Source):
         )
         if first_size is None or second_size is None:
             raise ValueError(f"{path}: a libsvm file needs data.mod1size=… and data.mod2size=…")
+        store = None
+        if self.cache and path.is_file() and path.stat().st_size >= CACHE_FROM:
+            store = open_cache(path, (first_size, second_size), self.index_base)
+        if store is not None:
+            present = np.ones_like(store.present) if self.ignore_zeroes else store.present
+            return replace(store, present=present)
         return open_libsvm(
             path, first_size, second_size, self.index_base, ignore_zeroes=self.ignore_zeroes
         )
@@ -161,7 +175,41 @@ class NpySource(Source):
         return read_npy(first, second, ignore_zeroes=self.ignore_zeroes)
 
 
-AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource
+@dataclass(slots=True, kw_only=True)
+class MatSource(Source):
+    """A MATLAB file (version 5 to 7): two matrices of the same rows; a row of NaN is missing.
+
+    Attributes:
+        path: the file.
+        first: the name of the first modality's matrix in it.
+        second: the name of the second modality's.
+        label: the name of the labels, or None.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+    """
+
+    path: str | None = None
+    first: str = "first"
+    second: str = "second"
+    label: str | None = None
+    ignore_zeroes: bool = True
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Reads the file; `sizes` are inferred from it."""
+        del sizes
+        return read_mat(
+            required_path(self.path, "data.path"),
+            (self.first, self.second),
+            label=self.label,
+            ignore_zeroes=self.ignore_zeroes,
+        )
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """None: there is no other file; use `val_fraction`."""
+        del sizes
+        return None
+
+
+AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource | MatSource
 
 
 def open_libsvm(

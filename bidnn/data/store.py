@@ -72,6 +72,11 @@ class PairStore:
         return int(self.second.shape[1])
 
     @property
+    def mapped(self) -> bool:
+        """Whether a modality is read from a file whenever it is looked at."""
+        return is_mapped(self.first) or is_mapped(self.second)
+
+    @property
     def complete(self) -> NDArray[np.int64]:
         """The numbers of the rows with both modalities, ascending."""
         return np.flatnonzero(self.present.all(axis=1))
@@ -90,11 +95,35 @@ class PairStore:
             _dense(self.second, rows, present[:, 1]),
         )
 
-    def blocks(self) -> Iterator[slice]:
-        """Cuts the rows into consecutive slices of some 32 MiB of dense features."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both modalities, as they are stored."""
+        parts = [part.data if sparse.issparse(part) else part for part in (self.first, self.second)]
+        return sum(int(part.nbytes) for part in parts)
+
+    def load(self, rows: NDArray[np.int64]) -> "PairStore":
+        """Those rows as a store of their own, in memory."""
+        first, second = (
+            part[rows] if sparse.issparse(part) else np.take(np.asarray(part), rows, axis=0)
+            for part in (self.first, self.second)
+        )
+        return PairStore(first, second, self.present[rows], name=self.name)
+
+    def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[slice]:
+        """Cuts the rows into consecutive slices of some 32 MiB of dense features.
+
+        Args:
+            share: which of how many equal parts of the rows.
+        """
         size = max(1, BLOCK_BYTES // (4 * (self.mod1size + self.mod2size)))
-        for start in range(0, len(self), size):
-            yield slice(start, min(start + size, len(self)))
+        rows = self.part(share)
+        for start in range(rows.start, rows.stop, size):
+            yield slice(start, min(start + size, rows.stop))
+
+    def part(self, share: tuple[int, int]) -> slice:
+        """The rows of one of several equal parts, in their order."""
+        number, parts = share
+        return slice(len(self) * number // parts, len(self) * (number + 1) // parts)
 
     def drop(self, rate: float, seed: int, modality: Modality = Modality.either) -> "PairStore":
         """Hides modalities, to measure what their absence costs.
@@ -135,6 +164,14 @@ class PairStore:
         parts = [f"{int(mask.sum())} {name}" for name, mask in counts.items() if mask.any()]
         sizes = f"{self.mod1size} + {self.mod2size}"
         return f"{self.name}: {len(self)} rows of {sizes} ({', '.join(parts)})"
+
+
+def is_mapped(features: Features) -> bool:
+    """Whether these values are in a file, not in memory."""
+    array: Any = features.data if sparse.issparse(features) else features
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap)
 
 
 def find_present(
@@ -187,7 +224,16 @@ def _look_at(part: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[n
     with np.errstate(over="ignore"):
         part = part.astype(np.float32, copy=False)
     if not sparse.issparse(part):
-        return np.isnan(part).all(axis=1), np.isfinite(part).all(axis=1), part.any(axis=1)
+        # One pass for most rows: a finite sum that is not zero says all there is to say.
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = part.sum(axis=1)
+        nan, finite, nonzero = np.zeros(len(part), bool), np.isfinite(sums), sums != 0
+        odd = np.flatnonzero(~(finite & nonzero))
+        if len(odd):
+            rows = part[odd]
+            nan[odd], nonzero[odd] = np.isnan(rows).all(axis=1), rows.any(axis=1)
+            finite[odd] = np.isfinite(rows).all(axis=1)
+        return nan, finite, nonzero
     rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
     infinite = np.bincount(rows, ~np.isfinite(part.data), minlength=part.shape[0]) > 0
     nonzero = np.bincount(rows, part.data != 0, minlength=part.shape[0]) > 0

@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.scaling import ScalingConfig
-from bidnn.data.sources import DigitsSource, LibsvmSource, NpySource, NpzSource
+from bidnn.data.sources import DigitsSource, LibsvmSource, MatSource, NpySource, NpzSource
 from bidnn.embedding import EmbeddingConfig
 from bidnn.inference import MissingConfig
 from bidnn.losses import LossConfig
@@ -99,6 +99,35 @@ class EmbedConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class ExportConfig:
+    """What scripts/convert.py writes.
+
+    Attributes:
+        path: .npz; .npy for `NAME_first.npy`, `NAME_second.npy` and `NAME_label.npy`; anything else
+            is libsvm text.
+        zero_based: indices of a libsvm file start at 0, not at 1.
+    """
+
+    path: str = MISSING
+    zero_based: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class ConvertConfig:
+    """scripts/convert.py.
+
+    Attributes:
+        seed: of dropped modalities, with `data.missing_rate`.
+        data: where rows come from.
+        output: what is written.
+    """
+
+    seed: int = 0
+    data: Any = MISSING
+    output: ExportConfig = MISSING
+
+
+@dataclass(slots=True, kw_only=True)
 class CompareConfig:
     """scripts/compare.py.
 
@@ -123,6 +152,7 @@ class CompareConfig:
 PROGRAMS: dict[str, type] = {
     "train": TrainConfig,
     "embed": EmbedConfig,
+    "convert": ConvertConfig,
     "compare": CompareConfig,
 }
 GROUPS: dict[str, dict[str, type]] = {
@@ -131,6 +161,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "libsvm": LibsvmSource,
         "npz": NpzSource,
         "npy": NpySource,
+        "mat": MatSource,
     },
     "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
     "scaling": {"scaling": ScalingConfig},

@@ -98,6 +98,7 @@ def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
         seed=config.seed,
         trains=config.trainer["max_epochs"] != 0,
         incomplete_rows=config.loss.incomplete_rows,
+        shuffle=source.shuffle,
         val_fraction=source.val_fraction,
         val_store=source.open_validation((store.mod1size, store.mod2size)),
     )

@@ -1,0 +1,161 @@
+"""Features beyond memory: training and embedding from mapped files, beside arrays in memory.
+
+The files are dropped from the page cache before each run from them. Memory is the peak of what the
+process itself holds (RssAnon), read from /proc while it runs.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rows import Row
+
+from bidnn.architecture import NetworkConfig
+from bidnn.bundle import Trained, save_bundle
+from bidnn.inference import MissingStrategy, Model
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = (100, 4096)
+ROWS = 360_000
+EPOCHS = (1, 3)
+
+
+def train(rows: int = ROWS) -> list[Row]:
+    """A step from mapped files beside a step from memory, and the peak of memory."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mapped = _features(folder, rows)
+        run = f"hydra.run.dir={folder / 'run'}"
+        times, peak = [], 0.0
+        for epochs in EPOCHS:
+            _drop_from_cache(folder)
+            settings = ["data=npy", *mapped, f"trainer.max_epochs={epochs}", run]
+            seconds, peak = _measure("train", settings)
+            times.append(seconds)
+        first, second = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
+        np.savez(folder / "both.npz", first=first, second=second)
+        in_memory = []
+        for epochs in EPOCHS:
+            settings = ["data=npz", f"data.path={folder / 'both.npz'}"]
+            seconds, _ = _measure("train", [*settings, f"trainer.max_epochs={epochs}", run])
+            in_memory.append(seconds)
+    steps = (EPOCHS[1] - EPOCHS[0]) * (rows // 128)
+    ours, other = ((long - short) * 1000 / steps for short, long in (times, in_memory))
+    size = rows * sum(SIZES) * 4 / 1e9
+    return [
+        Row(
+            name=f"step, {size:.1f} GB mapped",
+            ours=ours,
+            other=other,
+            unit="ms",
+            against="the same in memory",
+            aim="≤ 1.18",
+        ),
+        Row(
+            name="memory while training",
+            ours=peak,
+            other=size,
+            unit="GB",
+            against="size of the features",
+            aim="≤ 2 GB",
+        ),
+    ]
+
+
+def embed(rows: int = ROWS // 4) -> list[Row]:
+    """Rows a second of scripts/embed.py to npy beside the encoder alone, at the paper's size."""
+    model = Model(*SIZES, NetworkConfig(hdn=2048, rep=2048))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_bundle(folder / "model.pt", Trained(model, MissingStrategy.translate))
+        speeds = []
+        for count in (rows // 10, rows):
+            mapped = _features(folder, count)
+            _drop_from_cache(folder)
+            settings = ["data=npy", *mapped, f"checkpoint={folder / 'model.pt'}"]
+            settings += [f"output.path={folder / 'out.npy'}", f"hydra.run.dir={folder / 'run'}"]
+            seconds, peak = _measure("embed", settings)
+            speeds.append(seconds)
+    ours = (rows - rows // 10) / (speeds[1] - speeds[0])
+    other = _encoder(model)
+    return [
+        Row(
+            name="embedding, npy to npy",
+            ours=ours,
+            other=other,
+            unit="rows/s",
+            against="the encoder alone",
+            aim="≥ 0.8",
+        ),
+        Row(
+            name="memory while embedding",
+            ours=peak,
+            other=rows * sum(SIZES) * 4 / 1e9,
+            unit="GB",
+            against="size of the features",
+            aim="≤ 2 GB",
+        ),
+    ]
+
+
+PARTS = ("first", "second")
+
+
+def _features(folder: Path, rows: int) -> list[str]:
+    """Writes a pair of npy files, a block at a time; returns the settings that name them."""
+    generator = np.random.default_rng(0)
+    mixing = [generator.standard_normal((8, size)).astype(np.float32) for size in SIZES]
+    paths = [folder / f"{part}.npy" for part in PARTS]
+    arrays = [
+        np.lib.format.open_memmap(path, "w+", np.float32, (rows, size))
+        for path, size in zip(paths, SIZES, strict=True)
+    ]
+    for start in range(0, rows, 4096):
+        hidden = generator.standard_normal((min(4096, rows - start), 8)).astype(np.float32)
+        for array, weights in zip(arrays, mixing, strict=True):
+            array[start : start + 4096] = np.tanh(hidden @ weights / 4)
+    for array in arrays:
+        array.flush()
+    return [f"data.{part}={path}" for part, path in zip(PARTS, paths, strict=True)]
+
+
+def _drop_from_cache(folder: Path) -> None:
+    for path in folder.glob("*.np?"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _measure(program: str, settings: list[str]) -> tuple[float, float]:
+    """Seconds of a run, and the most memory of its own that it held, in GB."""
+    command = [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *settings]
+    started, peak = time.perf_counter(), 0
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        lines = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
+        peak = max([peak, *(int(line.split()[1]) for line in lines)])
+        time.sleep(0.05)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} exited with status {process.returncode}")
+    return time.perf_counter() - started, peak * 1024 / 1e9
+
+
+def _encoder(model: Model) -> float:
+    """Rows a second of the encoder, on blocks that are in memory already."""
+    rows = 2000
+    first, second = (torch.rand(rows, size) - 0.5 for size in SIZES)
+    present = torch.ones(rows, 2, dtype=torch.bool)
+    model.eval()
+    best = 0.0
+    for _ in range(10):
+        started = time.perf_counter()
+        with torch.no_grad():
+            model.embed(first, second, present, MissingStrategy.translate)
+        best = max(best, rows / (time.perf_counter() - started))
+    return best

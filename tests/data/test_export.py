@@ -1,0 +1,92 @@
+"""Features from one format to another."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from scipy.sparse import csc_array
+
+from bidnn.data.arrays import read_npy, read_npz
+from bidnn.data.export import export
+from bidnn.data.libsvm import IndexBase
+from bidnn.data.matlab import read_mat
+from bidnn.data.sources import open_libsvm
+from bidnn.data.store import PairStore
+
+
+@pytest.fixture
+def store():
+    generator = np.random.default_rng(0)
+    first, second = (generator.normal(size=(20, size)).astype("f4") for size in (3, 4))
+    present = np.ones((20, 2), dtype=bool)
+    present[2, 0] = present[5, 1] = present[7] = False
+    labels = np.array([f"a{number % 3}" for number in range(20)])
+    return PairStore(first, second, present, labels)
+
+
+def assert_same(store, other):
+    for own, theirs in zip(store.take(slice(None)), other.take(slice(None)), strict=True):
+        np.testing.assert_array_equal(own, theirs)
+    np.testing.assert_array_equal(store.present, other.present)
+    np.testing.assert_array_equal(store.labels, other.labels)
+
+
+@pytest.mark.parametrize("zero_based", [False, True])
+def test_every_format_gives_the_same_rows_back(store, tmp_path, zero_based):
+    for name in ("rows.npz", "rows.npy", "rows.txt"):
+        files = export(store, tmp_path / name, zero_based=zero_based)
+        if name == "rows.npz":
+            found = read_npz(files["path"], ignore_zeroes=True)
+        elif name == "rows.npy":
+            assert files["first"] == tmp_path / "rows_first.npy"
+            found = read_npy(
+                files["first"], files["second"], label=files["label"], ignore_zeroes=True
+            )
+        else:
+            base = IndexBase.zero if zero_based else IndexBase.one
+            found = open_libsvm(files["path"], 3, 4, base, ignore_zeroes=False)
+        assert_same(found, store)
+
+
+def test_rows_without_labels_have_none_in_arrays_and_zero_in_text(store, tmp_path):
+    bare = replace(store, labels=None)
+    assert set(export(bare, tmp_path / "rows.npy")) == {"first", "second"}
+    assert read_npz(export(bare, tmp_path / "r.npz")["path"], ignore_zeroes=True).labels is None
+    text = export(bare, tmp_path / "rows.txt")["path"].read_text()
+    assert all(line.split()[0] == "0" for line in text.splitlines())
+
+
+def test_zeros_that_are_data_are_reported_where_text_cannot_hold_them(store, tmp_path, caplog):
+    store.first[0] = 0.0
+    export(store, tmp_path / "rows.npz")
+    assert not caplog.text
+    export(store, tmp_path / "rows.txt")
+    assert "1 modalities of rows are present but all zero" in caplog.text
+
+
+def test_matlab_files_are_read_dense_or_sparse(store, tmp_path):
+    first, second = store.take(slice(None))
+    first[~store.present[:, 0]] = np.nan
+    cells = np.array(store.labels.tolist(), dtype=object)[:, None]
+    path = tmp_path / "rows.mat"
+    savemat(path, {"text": first, "image": csc_array(second), "y": cells}, do_compression=True)
+    found = read_mat(path, ("text", "image"), label="y", ignore_zeroes=False)
+    assert_same(found, store)
+    savemat(path, {"text": first, "image": second, "y": np.arange(20.0)})
+    assert read_mat(path, ("text", "image"), label="y", ignore_zeroes=True).labels[3] == "3.0"
+
+
+def test_matlab_files_that_cannot_be_read_are_refused(tmp_path):
+    path = tmp_path / "rows.mat"
+    savemat(path, {"first": np.ones((3, 2)), "second": np.ones((4, 2))})
+    with pytest.raises(ValueError, match="first has 3 rows, second 4"):
+        read_mat(path, ("first", "second"), ignore_zeroes=True)
+    with pytest.raises(ValueError, match=r"rows\.mat: no variable image"):
+        read_mat(path, ("first", "image"), ignore_zeroes=True)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"rows\.mat"):
+        read_mat(path, ("first", "second"), ignore_zeroes=True)
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(500))
+    with pytest.raises(ValueError, match="save -v7"):
+        read_mat(path, ("first", "second"), ignore_zeroes=True)
