@@ -212,8 +212,10 @@ def _read_digits(
     chars: NDArray[np.uint8], ends: Positions, counts: Positions
 ) -> NDArray[np.uint64]:
     """Reads the numbers of at most eight digits that end before the positions `ends`."""
-    words = np.ndarray(chars.size - 7, "<u8", chars, strides=(1,))
-    number = words[ends - 8]
+    # As bytes without a type they are fetched in two thirds of the time that numbers at odd
+    # addresses take.
+    words = np.ndarray(chars.size - 7, "V8", chars, strides=(1,))
+    number = words[ends - 8].view("<u8")
     number &= _KEEP[counts]
     # Neighbours become pairs, pairs fours, and the two fours the number.
     number *= np.uint64(10 * 2**8 + 1)

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bidnn.callbacks.run_command import CommandFailedError
 from bidnn.programs.config import SCHEMAS, register
+from bidnn.programs.processes import one_job, own_arguments, rank
 from bidnn.training import quiet_lightning
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,11 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
         def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
             quiet_lightning()  # here, because a sweep's launcher may run jobs in other processes
             logging.captureWarnings(capture=True)
+            if rank():
+                logging.getLogger().setLevel(logging.WARNING)  # the first process says the rest
             try:
-                return body(_typed(config))
+                with one_job():
+                    return body(_typed(config))
             except USER_ERRORS as error:
                 if sweeping():
                     raise
@@ -63,6 +67,7 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
             # Hydra would print its own message and exit; raised, the error gets its one line below.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
+                sys.argv[1:] = own_arguments(sys.argv[1:])
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
                     job
                 )()

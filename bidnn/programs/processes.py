@@ -1,0 +1,64 @@
+"""The processes of one training: started by Lightning, by torchrun or by SLURM, they are one run.
+
+Each of them begins with the program's command line. Only the first may make the run's folder, and
+none may begin a sweep of its own.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+
+JOB = "BIDNN_JOB"
+
+
+def rank() -> int:
+    """This process's number among all of the training, 0 if it is the only one."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+@contextmanager
+def one_job() -> Iterator[None]:
+    """Leaves to the processes that Lightning starts what this job is, also within a sweep.
+
+    Afterwards the next job of a sweep can start processes of its own.
+    """
+    before = dict(os.environ)
+    hydra = HydraConfig.get()
+    folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
+    os.environ[JOB] = json.dumps([*hydra.overrides.task, f"hydra.run.dir='{folder}'"])
+    try:
+        yield
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def own_arguments(arguments: list[str]) -> list[str]:
+    """The command line of this process, given that of the program.
+
+    Raises:
+        ValueError: if several processes would each choose a folder of their own.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0" and JOB in os.environ:
+        arguments = json.loads(os.environ[JOB])
+    elif _started_together() and not any(a.startswith("hydra.run.dir=") for a in arguments):
+        raise ValueError(
+            "these processes were started together and need one folder; add hydra.run.dir=FOLDER"
+        )
+    if rank() == 0:
+        return arguments
+    return [*arguments, "hydra.output_subdir=null", "hydra/job_logging=console"]
+
+
+def _started_together() -> bool:
+    torchrun = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return torchrun or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
