@@ -30,11 +30,8 @@ lint: install  ## style, types, import directions
 test: lint  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-bench: install  ## measure what the README's figures come from
-	$(BIN)/python benchmarks/digits.py
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/step.py --paper
-	$(BIN)/python benchmarks/libsvm.py
+bench: install  ## measure speed: one table, and runs/bench.json; 'make bench NAMES=step-tiny' for one row
+	$(BIN)/python benchmarks/bench.py $(NAMES)
 
 clean:  ## remove what was built, not what was trained
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,11 @@ from datetime import date
 from pathlib import Path
 
 import large
+import linear
+import peer
+import shuffle
 import step
+import text
 import torch
 from rows import HEAD, Row
 
@@ -26,8 +30,14 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "step-paper-fast": lambda: [
         step.steps("step, paper's size, fast", step.PAPER, "fast", "≤ 0.75, aim 0.5")
     ],
+    "libsvm": text.libsvm,
     "large-train": large.train,
     "large-embed": large.embed,
+    "large-sparse": large.sparse,
+    "shuffle": shuffle.sorted_rows,
+    "linear": linear.grow,
+    "deep-cca": peer.deep_cca,
+    "matrix-rate": peer.matrix_rate,
 }
 
 
@@ -48,7 +58,12 @@ def main() -> None:
     print(f"{machine}, torch {torch.__version__}, {date.today()}\n{HEAD}")
     rows = []
     for name in arguments.names or BENCHES:
-        for row in BENCHES[name]():
+        try:
+            found = BENCHES[name]()
+        except ImportError as error:
+            print(f"{name}: left out, {error}; pip install it to measure this row", flush=True)
+            continue
+        for row in found:
             print(row, flush=True)
             rows.append({"bench": name, **dataclasses.asdict(row), "ratio": row.ratio})
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from rows import Row
+from scipy.sparse import csr_array, hstack, random_array
 
 from bidnn.architecture import NetworkConfig
 from bidnn.bundle import Trained, save_bundle
+from bidnn.data.libsvm import write_libsvm
 from bidnn.inference import MissingStrategy, Model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,6 +102,31 @@ def embed(rows: int = ROWS // 4) -> list[Row]:
             against="size of the features",
             aim="≤ 2 GB",
         ),
+    ]
+
+
+def sparse(rows: int = 50_000, columns: int = 100_000) -> list[Row]:
+    """Memory of a training on libsvm text with many, mostly empty columns."""
+    generator = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "rows.txt"
+        with path.open("wb") as file:
+            for _ in range(0, rows, 1000):
+                words = random_array((1000, columns), density=5e-4, format="csr", rng=generator)
+                image = csr_array(generator.standard_normal((1000, 32)))
+                write_libsvm(file, csr_array(hstack([words, image])), ["0"] * 1000)
+        settings = ["data=libsvm", f"data.path={path}", f"data.mod1size={columns}"]
+        settings += ["data.mod2size=32", "model.hdn=32", "model.rep=16", "trainer.max_epochs=1"]
+        _, peak = _measure("train", [*settings, f"hydra.run.dir={folder / 'run'}"])
+    return [
+        Row(
+            name=f"memory, {columns:,} sparse columns",
+            ours=peak,
+            other=rows * (columns + 32) * 4 / 1e9,
+            unit="GB",
+            against="size of the dense features",
+        )
     ]
 
 

@@ -19,6 +19,8 @@ from bidnn.data.store import PairStore
 from bidnn.embedding import EmbeddingConfig, Finish, Space
 from bidnn.network import Network
 
+FIT_BYTES = 128 * 2**20
+
 
 class MissingStrategy(Enum):
     """What stands for the centre of a missing modality.
@@ -143,7 +145,7 @@ class Model(nn.Module):
         products = torch.zeros(size, size, dtype=torch.float64)
         rows = rows[:: -(-len(rows) // 65536)]
         self.eval()
-        for part in np.array_split(rows, -(-len(rows) // 4096)):
+        for part in np.array_split(rows, -(-len(rows) // min(4096, store.rows_in(FIT_BYTES)))):
             first, second = (torch.from_numpy(v).to(self.device) for v in store.take(part))
             for kind, shown in enumerate(((True, True), (True, False), (False, True))):
                 present = torch.tensor(shown, device=self.device).expand(len(part), 2)

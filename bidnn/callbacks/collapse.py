@@ -16,7 +16,7 @@ from bidnn.module import TrainingModule
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 4096
+SAMPLE, SAMPLE_BYTES = 4096, 64 * 2**20
 TOLERANCE = 1e-6
 
 
@@ -86,11 +86,12 @@ def unreachable(model: Model, store: PairStore, rows: NDArray[np.int64]) -> list
     Args:
         model: with its scaling fitted.
         store: the rows.
-        rows: numbers of the training rows; up to 4096 of them, spread evenly, are looked at.
+        rows: numbers of the training rows; 4096 of them at most, or 64 MiB, evenly spread.
     """
     activation = model.network.config.output
     low, high = activation.reach
-    chosen = rows[:: -(-len(rows) // SAMPLE)]
+    sample = min(SAMPLE, store.rows_in(SAMPLE_BYTES))
+    chosen = rows[:: -(-len(rows) // sample)]
     lines = []
     for name, values in zip(("first", "second"), _sample(model, store, chosen), strict=True):
         outside = (values < low - TOLERANCE) | (values > high + TOLERANCE)

@@ -101,7 +101,7 @@ class RowLoader:
     ) -> None:
         """Takes this process's part of the rows, see ChunkLoader."""
         self.store, self.rows = store, rows[share[0] :: share[1]]
-        self.size = max(1, CHUNK_BYTES // (4 * (store.mod1size + store.mod2size)))
+        self.size = store.rows_in(CHUNK_BYTES)
 
     def __len__(self) -> int:
         """The number of chunks."""

@@ -191,7 +191,8 @@ def _make_rule(path: Path, mod1size: int, mod2size: int, base: IndexBase) -> Ind
 
 def _finish(rows: RawRows, first_index: int, size: int) -> LibsvmRows:
     """Turns indices into columns."""
-    columns = rows.indices - np.int32(first_index)
+    columns = rows.indices
+    columns -= np.int32(first_index)
     matrix = csr_array((rows.values, columns, rows.indptr), shape=(len(rows.labels), size))
     if not rows.values.all():
         matrix.eliminate_zeros()

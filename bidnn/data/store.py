@@ -115,10 +115,13 @@ class PairStore:
         Args:
             share: which of how many equal parts of the rows.
         """
-        size = max(1, BLOCK_BYTES // (4 * (self.mod1size + self.mod2size)))
-        rows = self.part(share)
+        size, rows = self.rows_in(BLOCK_BYTES), self.part(share)
         for start in range(rows.start, rows.stop, size):
             yield slice(start, min(start + size, rows.stop))
+
+    def rows_in(self, size: int) -> int:
+        """How many rows, dense, are in so many bytes; at least one."""
+        return max(1, size // (4 * (self.mod1size + self.mod2size)))
 
     def part(self, share: tuple[int, int]) -> slice:
         """The rows of one of several equal parts, in their order."""
@@ -244,8 +247,10 @@ def _dense(
     features: Features, rows: NDArray[np.int64] | slice, present: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     part: Any = features[rows]
-    dense = part.toarray() if sparse.issparse(part) else part
-    copied = np.array(dense, dtype=np.float32, order="C")
+    if sparse.issparse(part):
+        copied = np.ascontiguousarray(part.toarray(), dtype=np.float32)
+    else:
+        copied = np.array(part, dtype=np.float32, order="C")
     if not present.all():
         copied[~present] = 0.0
     return copied

@@ -1,0 +1,139 @@
+"""Several processes: one run, in a sweep too; each of them started by whoever starts processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bidnn.programs.processes import own_arguments
+from tests.programs.running import ROOT, TINY, succeed
+from tests.reading import arrays
+
+pytestmark = pytest.mark.slow
+TRAIN = "scripts/train.py"
+DDP = ("trainer=ddp", "trainer.accelerator=cpu")
+
+
+def files(folder):
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith("events.out")
+    )
+
+
+def test_a_sweep_of_ddp_runs_leaves_the_files_of_a_sweep_of_single_ones(tmp_path):
+    for name, more in (("one", ()), ("two", DDP)):
+        folder = tmp_path / name
+        settings = ("-m", "seed=1,2", "model.dropout=0", f"hydra.sweep.dir={folder}")
+        succeed(TRAIN, *settings, *TINY, *more, cwd=tmp_path)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    for job in ("0", "1"):
+        single, double = (
+            arrays(tmp_path / name / job / "embedding_final.npz") for name in ("one", "two")
+        )
+        np.testing.assert_array_equal(single["label"], double["label"])
+        np.testing.assert_allclose(single["embedding"], double["embedding"], atol=1e-4)
+
+
+def test_torchrun_starts_one_run_in_the_folder_that_is_named(tmp_path):
+    folder = tmp_path / "run"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
+        *("--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"),
+        *(str(ROOT / TRAIN), *DDP, *TINY),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for more, status in (((), 1), ((f"hydra.run.dir={folder}",), 0)):
+        ended = subprocess.run(
+            [*command, *more],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=300,
+            check=False,
+        )
+        assert ended.returncode == status, ended.stdout + ended.stderr
+        if status:
+            assert "error: these processes were started together" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert json.loads((folder / "figures.json").read_text())["train/loss"] > 0
+    assert not list(folder.glob("*ddp_process*"))
+
+
+def test_a_sweep_can_be_given_to_submitit(tmp_path):
+    settings = ("-m", "seed=1,2", "hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}")
+    succeed(TRAIN, *settings, *TINY, cwd=tmp_path)
+    assert all((tmp_path / job / "embedding_final.npz").is_file() for job in ("0", "1"))
+
+
+def test_a_process_knows_which_arguments_are_its_own(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "BIDNN_JOB"):
+        monkeypatch.delenv(name, raising=False)
+    assert own_arguments(["seed=1"]) == ["seed=1"]
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(ValueError, match=r"hydra\.run\.dir=FOLDER"):
+        own_arguments(["seed=1"])
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    quiet = ["hydra.output_subdir=null", "hydra/job_logging=console"]
+    assert own_arguments(["hydra.run.dir=x"]) == ["hydra.run.dir=x", *quiet]
+    monkeypatch.delenv("SLURM_PROCID")
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("BIDNN_JOB", '["seed=2"]')
+    assert own_arguments(["-m", "seed=1,2"]) == ["seed=2", *quiet]
+
+
+SHARDED = """
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from bidnn.architecture import NetworkConfig
+from bidnn.losses import LossConfig, pair_loss
+from bidnn.network import Network
+
+dist.init_process_group("gloo")
+first, second = torch.linspace(-1, 1, 128).view(16, 8), torch.linspace(1, -1, 192).view(16, 12)
+
+
+def losses(network, share):
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    found = []
+    for _ in range(5):
+        total = pair_loss(network(*share), *share, LossConfig()).total
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        found.append(total.item())
+    return torch.tensor(found)
+
+
+networks = []
+for _ in range(2):
+    torch.manual_seed(0)
+    networks.append(Network(8, 12, NetworkConfig(hdn=16, rep=8, dropout=0.0)))
+fully_shard(networks[1], mesh=init_device_mesh("cpu", (2,)))
+rank = dist.get_rank()
+whole = losses(networks[0], (first, second))
+part = losses(networks[1], (first[rank::2], second[rank::2]))
+dist.all_reduce(part)
+torch.testing.assert_close(part / 2, whole)
+dist.destroy_process_group()
+"""
+
+
+def test_tied_weights_can_be_sharded_over_processes(tmp_path):
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=Path(ROOT), env=environment, timeout=300, check=True)
