@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bidnn.architecture import Activation, NetworkConfig
+from bidnn.compiled import CompiledStep
 from bidnn.inference import MissingStrategy, Model
 from bidnn.losses import LossConfig, pair_loss
 from bidnn.network import Network
@@ -14,6 +15,7 @@ from bidnn.optimizers import SgdConfig
 from bidnn.original_model import parameter_order, read_model, write_model
 from tests.reading import arrays
 from tests.reference import Reference
+from tests.test_speed import needs_compiler
 
 GOLDEN = Path(__file__).parent / "golden"
 RUNS = ("tied_tanh", "untied_relu")
@@ -75,6 +77,29 @@ def test_replaying_the_batches_gives_the_losses_and_the_final_parameters(run):
     for own, values in zip(parameter_order(network), run.parameters("final"), strict=True):
         scale = np.abs(values).max()
         np.testing.assert_allclose(own.detach().numpy().T, values, rtol=1e-4, atol=1e-4 * scale)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("bf16", "tolerance"), [(False, 1e-4), (True, 1e-2)])
+def test_compiled_steps_replay_the_losses_too_bf16_within_a_hundredth(run, bf16, tolerance):
+    network = run.network("init")
+    config = SgdConfig(lr=run.get["learning_rate"], momentum=run.get["momentum"])
+
+    def objective(call, first, second, present):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False):
+            return pair_loss(call(first, second), first, second, LossConfig(), present)
+
+    step = CompiledStep(network, objective, config.build(network.parameters()), config)
+    losses = []
+    for rows in run.arrays["batches"]:
+        first, second = torch.from_numpy(run.first[rows]), torch.from_numpy(run.second[rows])
+        losses.append(step(first, second, None).total.item())
+    np.testing.assert_allclose(losses, run.arrays["loss"], rtol=tolerance)
+    for own, values in zip(parameter_order(network), run.parameters("final"), strict=True):
+        scale = np.abs(values).max()
+        np.testing.assert_allclose(
+            own.detach().numpy().T, values, rtol=0, atol=3 * tolerance * scale
+        )
 
 
 def test_embedding_by_duplication_and_translation_are_those_of_the_original(run):
