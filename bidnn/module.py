@@ -20,6 +20,10 @@ from bidnn.optimizers import OptimizerConfig, schedule_rate
 from bidnn.speed import SpeedConfig
 
 
+class DivergedError(ValueError):
+    """The loss or a weight is no longer finite."""
+
+
 class TrainingModule(LightningModule):
     """Trains a model on chunks of many batches.
 
@@ -78,13 +82,16 @@ class TrainingModule(LightningModule):
             )
         self._bf16 = self.speed.takes_bf16(self.operations(), self.device)
 
-    def on_train_epoch_start(self) -> None:
-        """Makes what an epoch draws depend on seed and epoch alone, so that it can be resumed."""
-        seeds = [self._data().seed, 0x64726F70, self.current_epoch, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+    def training_step(self, chunk: Chunk, number: int) -> None:
+        """One optimiser step per batch of the chunk.
 
-    def training_step(self, chunk: Chunk, _: int) -> None:
-        """One optimiser step per batch of the chunk."""
+        Raises:
+            DivergedError: if a loss is not finite.
+        """
+        # What a chunk draws depends on its place alone, so that a training can begin at any.
+        seeds = [self._data().seed, 0x64726F70, self.current_epoch, self.global_rank]
+        seeds += [number] if number else []
+        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
         schedule = self.lr_schedulers()
         assert schedule is None or isinstance(schedule, LambdaLR)
         step = self._compiled_step if self.speed.compile else self._step
@@ -101,6 +108,13 @@ class TrainingModule(LightningModule):
                 schedule.step()
             if 0 <= self.trainer.max_steps <= self.trainer.global_step:
                 break
+        totals = torch.stack([losses.total for losses in steps])
+        if not bool(totals.isfinite().all()):
+            first = int((~totals.isfinite()).int().argmax())
+            raise self._diverged(
+                f"the loss is {float(totals[first])} in epoch {self.current_epoch + 1}, batch "
+                f"{number * self._data().batches_per_chunk + first + 1}"
+            )
         self._sums["train"].add(steps, chunk.batch)
 
     def _losses(
@@ -148,7 +162,12 @@ class TrainingModule(LightningModule):
         self.log_figures(self._means("val"))
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's training losses, and the learning rate."""
+        """Logs the epoch's training losses, and the learning rate.
+
+        Raises:
+            DivergedError: if a weight is not finite.
+        """
+        self._check_weights()
         rate = torch.tensor(self._torch_optimizer().param_groups[0]["lr"])
         self.log_figures({**self._means("train"), "learning_rate": rate})
 
@@ -177,9 +196,35 @@ class TrainingModule(LightningModule):
         return self.model
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts those figures into the checkpoint, so that it embeds as the training would."""
+        """Puts those figures into the checkpoint, so that it embeds as the training would.
+
+        Raises:
+            DivergedError: if a weight is not finite; the last checkpoint stays then.
+        """
+        self._check_weights()
         self.ready_model()
         checkpoint["state_dict"] = self.state_dict()
+        checkpoint["losses"] = self._sums["train"].state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over the losses of the epoch that was begun."""
+        self._sums["train"] = _Sums(checkpoint["losses"])
+
+    def _check_weights(self) -> None:
+        for name, values in self.model.network.named_parameters():
+            if not bool(values.isfinite().all()):
+                raise self._diverged(
+                    f"{name} is not finite after {self.trainer.global_step} steps, in epoch "
+                    f"{self.current_epoch + 1}"
+                )
+
+    def _diverged(self, what: str) -> "DivergedError":
+        rate = self._torch_optimizer().param_groups[0]["lr"]
+        scaling = self.model.first_scaler.kind.value
+        return DivergedError(
+            f"{what}; a lower optimizer.lr (now {rate:g}) or scaling=standard (now {scaling}) "
+            "usually mends it; the last checkpoint, if there is one, is from before"
+        )
 
     def _data(self) -> PairDataModule:
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
@@ -202,8 +247,12 @@ class TrainingModule(LightningModule):
 class _Sums:
     """Sums of losses, weighted by rows, and the rows; on the device until they are taken."""
 
-    def __init__(self) -> None:
-        self._parts: list[Tensor] = []
+    def __init__(self, parts: Tensor | None = None) -> None:
+        self._parts = [] if parts is None else list(parts)
+
+    def state(self) -> Tensor | None:
+        """The parts so far, one by one: their sum depends on the order of adding."""
+        return torch.stack(self._parts) if self._parts else None
 
     def add(self, steps: list[Losses], rows: int) -> None:
         """Adds steps that had `rows` rows each."""

@@ -79,6 +79,7 @@ def train(
     operations = 6.0 * data.batch_size * sum(p.numel() for p in module.parameters())
     with known_warnings_left_out(), speed.set_threads(operations):
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    trained.model.eval()
     return module
 
 
@@ -88,6 +89,7 @@ def known_warnings_left_out() -> Iterator[None]:
     with warnings.catch_warnings():
         for message in (
             "Detected call of `lr_scheduler.step",  # a compiled step does the optimiser's work
+            "You're resuming from a checkpoint that ended before",  # and the loader begins there
             "Total length of .* across ranks is zero",  # no validation rows were asked for
             ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
         ):

@@ -17,6 +17,7 @@ from bidnn.inference import MissingStrategy
 from bidnn.losses import LossConfig
 from bidnn.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
 from bidnn.training import fresh_model, quiet_lightning, train
+from tests.places import place
 
 
 def fit(epochs, optimizer, max_steps=-1, embedding=None, loss=None, **network):
@@ -51,7 +52,7 @@ def test_a_training_is_the_plain_loop_over_the_same_batches():
             parameter.copy_(values)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     for epoch in range(3):
-        data.trainer = type("At", (), {"current_epoch": epoch, "global_rank": 0, "world_size": 1})()
+        data.trainer = place(epoch)
         for chunk in data.train_dataloader():
             for first, second in zip(chunk.first.split(8), chunk.second.split(8), strict=True):
                 outputs = network(first, second)

@@ -30,6 +30,11 @@ class Chunk(NamedTuple):
     present: Tensor | None = None  # (rows, 2) bool; None if all rows are complete
 
 
+def batches_per_chunk(store: PairStore, batch_size: int) -> int:
+    """How many batches are gathered at once."""
+    return max(1, min(CHUNK_BATCHES, store.rows_in(CHUNK_BYTES) // batch_size))
+
+
 class ChunkLoader:
     """Iterates over chunks of shuffled batches, in an order that seed and epoch decide."""
 
@@ -40,7 +45,7 @@ class ChunkLoader:
         batch_size: int,
         *,
         seed: int,
-        epoch: Callable[[], int],
+        place: Callable[[], tuple[int, int]],
         shuffle: Shuffle = Shuffle.auto,
         share: tuple[int, int] = (0, 1),
     ) -> None:
@@ -51,15 +56,14 @@ class ChunkLoader:
             rows: numbers of the rows to draw from, ascending.
             batch_size: rows of a batch, over all processes.
             seed: of the shuffling.
-            epoch: tells which epoch begins.
+            place: tells which epoch begins, and how many of its chunks were taken before.
             shuffle: see Shuffle.
             share: this process's number and how many there are; each takes its part of every batch.
         """
         self.store, self.rows, self.batch_size = store, rows, batch_size
-        self.share, self.epoch = share, epoch
+        self.share, self.place = share, place
         self.masked = not store.present[rows].all()
-        batch_bytes = 4 * batch_size * (store.mod1size + store.mod2size)
-        self.batches_per_chunk = max(1, min(CHUNK_BATCHES, CHUNK_BYTES // batch_bytes))
+        self.batches_per_chunk = batches_per_chunk(store, batch_size)
         unit = batch_size * self.batches_per_chunk
         self.order = Order.of(store, len(rows), unit, shuffle, seed)
 
@@ -73,14 +77,15 @@ class ChunkLoader:
         return math.ceil(self.batches / self.batches_per_chunk)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """One epoch."""
+        """One epoch, or what is left of it."""
         chunks = self._chunks()
         in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
         return chunks if in_memory else ahead(chunks)
 
     def _chunks(self) -> Iterator[Chunk]:
         process, processes = self.share
-        for pool in self.order.pools(self.epoch()):
+        epoch, taken = self.place()
+        for pool in self.order.pools(epoch, taken * self.batches_per_chunk * self.batch_size):
             batches = len(pool) // self.batch_size
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
@@ -205,6 +210,11 @@ class PairDataModule(LightningDataModule):
         self.shuffle = shuffle
 
     @property
+    def batches_per_chunk(self) -> int:
+        """Batches that are gathered at once."""
+        return batches_per_chunk(self.store, self.batch_size)
+
+    @property
     def batches(self) -> int:
         """Optimiser steps of an epoch."""
         return len(self.train_rows) // self.batch_size
@@ -222,7 +232,7 @@ class PairDataModule(LightningDataModule):
             self.train_rows,
             self.batch_size,
             seed=self.seed,
-            epoch=self._epoch,
+            place=self._place,
             shuffle=self.shuffle,
             share=share,
         )
@@ -237,5 +247,8 @@ class PairDataModule(LightningDataModule):
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
+    def _place(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 0
+        taken = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return self.trainer.current_epoch, taken

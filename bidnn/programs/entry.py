@@ -19,9 +19,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bidnn.callbacks.checkpoints import StoppedError
 from bidnn.callbacks.run_command import CommandFailedError
 from bidnn.programs.config import SCHEMAS, register
-from bidnn.programs.processes import one_job, own_arguments, rank
+from bidnn.programs.processes import one_job, own_arguments, rank, resuming_command
 from bidnn.training import quiet_lightning
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
             try:
                 with one_job():
                     return body(_typed(config))
+            except StoppedError as stop:
+                log.warning("%s", stop)
+                log.warning("to go on: %s", resuming_command())
+                sys.exit(128 + stop.signal)
             except USER_ERRORS as error:
                 if sweeping():
                     raise
@@ -74,6 +79,9 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
             except USER_ERRORS as error:
                 sys.stderr.write(f"error: {one_line(error)}\n")
                 sys.exit(1)
+            except KeyboardInterrupt:
+                sys.stderr.write("interrupted\n")
+                sys.exit(130)
 
         return main
 

@@ -6,6 +6,8 @@ none may begin a sweep of its own.
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +42,14 @@ def one_job() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def resuming_command() -> str:
+    """What to type to go on with this run."""
+    hydra = HydraConfig.get()
+    kept = [a for a in hydra.overrides.task if not a.startswith(("resume=", "checkpoint="))]
+    folder = f"hydra.run.dir={hydra.runtime.output_dir}"
+    return shlex.join(["python", sys.argv[0], *kept, "resume=true", folder])
 
 
 def own_arguments(arguments: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 
 from bidnn.bundle import Trained, check_settings, load_bundle
+from bidnn.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
 from bidnn.callbacks.report import Report
 from bidnn.callbacks.run_command import RunCommand
 from bidnn.callbacks.write_outputs import WriteOutputs
@@ -24,8 +25,6 @@ from bidnn.programs.entry import sweeping
 from bidnn.training import fresh_model, train
 
 log = logging.getLogger(__name__)
-
-LAST = Path("checkpoints") / "last.ckpt"
 
 
 def run(config: TrainConfig) -> float:
@@ -57,8 +56,13 @@ def run(config: TrainConfig) -> float:
     with whole_file(folder / "config.yaml") as file:
         file.write(report_yaml.encode())
     callbacks = [writer, command, *instantiate_all(config.callbacks)]
+    if not any(isinstance(callback, Checkpoints) for callback in callbacks):
+        callbacks.append(Checkpoints(folder, every_n_epochs=0, every_minutes=0))
     trainer = instantiate(
-        config.trainer, callbacks=callbacks, logger=instantiate_all(config.logger) or False
+        config.trainer,
+        callbacks=callbacks,
+        logger=instantiate_all(config.logger) or False,
+        plugins=[WholeCheckpoints()],
     )
     assert isinstance(trainer, Trainer)
     train(
@@ -71,7 +75,6 @@ def run(config: TrainConfig) -> float:
         resume=resume,
         speed=config.speed,
     )
-    trainer.save_checkpoint(folder / LAST, weights_only=False)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     figures |= command.figures
     for callback in callbacks:

@@ -8,6 +8,7 @@ import pytest
 from bidnn.data import datamodule as rooms
 from bidnn.data.datamodule import ChunkLoader, PairDataModule
 from bidnn.data.store import PairStore
+from tests.places import place
 
 
 def numbered(rows, incomplete=0):
@@ -43,8 +44,17 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
     data = module(numbered(64))
     assert drawn(data) == drawn(module(numbered(64)))
     assert drawn(data) != drawn(module(numbered(64), seed=1))
-    data.trainer = type("Trainer", (), {"current_epoch": 1, "global_rank": 0, "world_size": 1})()
+    data.trainer = place(1)
     assert drawn(data) != drawn(module(numbered(64)))
+
+
+def test_an_epoch_can_be_begun_at_any_chunk(monkeypatch):
+    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    data = module(numbered(100))
+    data.trainer = place(2)
+    whole = drawn(data)
+    data.trainer = place(2, taken=3)
+    assert drawn(data) == whole[6:]
 
 
 def test_chunks_do_not_change_the_batches(monkeypatch):
@@ -59,7 +69,7 @@ def test_the_processes_parts_of_a_batch_make_up_the_batch(processes):
     store, rows = numbered(40), np.arange(40)
 
     def batches(share):
-        loader = ChunkLoader(store, rows, 8, seed=3, epoch=lambda: 0, share=share)
+        loader = ChunkLoader(store, rows, 8, seed=3, place=lambda: (0, 0), share=share)
         return [b.tolist() for c in loader for b in c.first[:, 0].int().split(c.batch)]
 
     parts = [batches((number, processes)) for number in range(processes)]
@@ -69,7 +79,7 @@ def test_the_processes_parts_of_a_batch_make_up_the_batch(processes):
 
 def test_a_batch_that_the_processes_cannot_share_evenly_is_refused():
     data = module(numbered(64), batch_size=9)
-    data.trainer = type("Trainer", (), {"current_epoch": 0, "global_rank": 0, "world_size": 2})()
+    data.trainer = place(processes=2)
     with pytest.raises(ValueError, match=r"data\.batch_size=9 is shared by 2 processes"):
         data.train_dataloader()
 

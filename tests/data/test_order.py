@@ -82,7 +82,7 @@ def test_batches_drawn_by_blocks_are_rows_as_they_are(processes, monkeypatch):
     for number in range(processes):
         share = (number, processes)
         loader = ChunkLoader(
-            store, rows, 16, seed=0, epoch=lambda: 0, shuffle=Shuffle.blocks, share=share
+            store, rows, 16, seed=0, place=lambda: (0, 0), shuffle=Shuffle.blocks, share=share
         )
         for chunk in loader:
             assert len(chunk.first) % (16 // processes) == 0
