@@ -71,7 +71,9 @@ class Checkpoints(Checkpoint):
     """Saves `last.ckpt` at an interval of epochs, at one of time, before it stops, and at the end.
 
     A checkpoint within an epoch holds how far the epoch is; the training goes on from there to the
-    byte. SIGTERM and Ctrl-C stop it after the batches at hand, a second one at once.
+    byte. SIGTERM and Ctrl-C stop it after the batches at hand, or after what an epoch ends with
+    (outputs, the command);
+    a second one stops it at once.
     """
 
     def __init__(
@@ -95,27 +97,24 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
         self._kept = "no checkpoint of this run yet"
         self._signal: int | None = None
-        self._in_epoch = False
+        self._trained = False
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over the signals."""
         self._saved_at = time.monotonic()
+        self._trained = False
         if self.path.is_file():
             self._kept = f"the last whole checkpoint is {self.path}"
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
 
-    def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401
-        """From here on a signal waits for the end of the batches."""
-        self._in_epoch = True
-
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401
-        """Within an epoch: by time, and when told to stop; its end is the epoch's."""
+        """Within an epoch: by time, and when told to stop; its last batches belong to its end."""
         loop = trainer.fit_loop.epoch_loop
         if loop.batch_progress.is_last_batch or loop._is_training_done:
-            self._in_epoch = False
-        elif self._agreed(trainer, self._signal is not None or self._is_due()):
+            return
+        if self._agreed(trainer, self._signal is not None or self._is_due()):
             self._save(trainer)
             self._stop_if_told(trainer)
 
@@ -133,6 +132,7 @@ class Checkpoints(Checkpoint):
             OSError: if it cannot be saved.
         """
         failure = self._save(trainer)
+        self._trained = True
         if failure is not None:
             raise failure
 
@@ -173,7 +173,9 @@ class Checkpoints(Checkpoint):
             raise StoppedError(self._signal or signal.SIGTERM, self._kept)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        if self._in_epoch and self._signal is None:
+        if self._signal is None and not self._trained:
             self._signal = number
+            name = signal.Signals(number).name
+            log.warning("%s: saves a checkpoint and stops; once more: stops at once", name)
             return
         raise StoppedError(number, self._kept.replace("is of now", "is the last"))

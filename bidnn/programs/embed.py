@@ -9,6 +9,7 @@ from bidnn.bundle import load_bundle
 from bidnn.files import check_writable
 from bidnn.outputs import output_path, write_output
 from bidnn.programs.config import EmbedConfig
+from bidnn.programs.record import plain_settings, write_record
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def run(config: EmbedConfig) -> None:
     store = source.open((model.mod1size, model.mod2size))
     store = store.drop(source.missing_rate, config.seed, source.missing_modality)
     log.info(store.describe())
+    settings = {"checkpoint": config.checkpoint, "data": source, "output": output}
+    write_record(Path(config.run_dir), store, plain_settings(settings))
     strategy = trained.strategy if config.missing is None else config.missing.strategy
     path = write_output(model, store, output, strategy, None)
     log.info("%s: %s", output.kind.value, path)

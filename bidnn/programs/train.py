@@ -22,9 +22,14 @@ from bidnn.inference import Model, check_sizes
 from bidnn.outputs import output_path
 from bidnn.programs.config import TrainConfig
 from bidnn.programs.entry import sweeping
+from bidnn.programs.processes import rank
+from bidnn.programs.record import check_record, plain_settings, write_record
 from bidnn.training import fresh_model, train
 
 log = logging.getLogger(__name__)
+
+DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "missing", "embedding")
+"""What the result of a run depends on, besides how long it is."""
 
 
 def run(config: TrainConfig) -> float:
@@ -50,11 +55,15 @@ def run(config: TrainConfig) -> float:
         )
     data = pair_data(config, open_store(config))
     log.info(data.store.describe())
+    settings = plain_settings({key: getattr(config, key) for key in DECIDING})
+    if resume is not None:
+        check_record(folder, data.store, settings)
     trained = start_model(config, data)
     writer, command = WriteOutputs(data.store, output), RunCommand(output)
-    report_yaml = OmegaConf.to_yaml(OmegaConf.structured(config))
-    with whole_file(folder / "config.yaml") as file:
-        file.write(report_yaml.encode())
+    if rank() == 0:
+        with whole_file(folder / "config.yaml") as file:
+            file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+        write_record(folder, data.store, settings)
     callbacks = [writer, command, *instantiate_all(config.callbacks)]
     if not any(isinstance(callback, Checkpoints) for callback in callbacks):
         callbacks.append(Checkpoints(folder, every_n_epochs=0, every_minutes=0))
@@ -136,13 +145,10 @@ def _log_figures(config: TrainConfig, trainer: Trainer, figures: dict[str, float
         return
     with whole_file(Path(config.run_dir) / "figures.json") as file:
         file.write(json.dumps(figures, indent=2, sort_keys=True).encode() + b"\n")
-    chosen = {
-        key: getattr(config, key) for key in ("seed", "missing", "embedding", "scaling", "loss")
-    }
-    chosen |= {"model": config.model, "optimizer": config.optimizer, "data": config.data}
+    chosen = plain_settings({key: getattr(config, key) for key in DECIDING})
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(_flat(chosen), figures)
+            logger.log_hyperparams(chosen, figures)
             logger.finalize("success")
 
 
@@ -155,15 +161,3 @@ def _objective(config: TrainConfig, figures: dict[str, float]) -> float:
             f"objective={config.objective}: no such figure was logged; there are {known}"
         )
     return figures[config.objective]
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    plain = OmegaConf.to_container(OmegaConf.create(values), enum_to_str=True)
-    assert isinstance(plain, dict)
-    flat: dict[str, Any] = {}
-    for group, content in plain.items():
-        if isinstance(content, dict):
-            flat |= {f"{group!s}.{key!s}": value for key, value in content.items()}
-        else:
-            flat[str(group)] = content
-    return flat

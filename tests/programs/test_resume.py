@@ -1,0 +1,157 @@
+"""Trainings that are killed and go on; BIDNN_KILLS=100 kills more often than `make test` does."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.programs.running import ROOT, refused, run, succeed
+
+pytestmark = pytest.mark.slow
+TRAIN = "scripts/train.py"
+KILLS = int(os.environ.get("BIDNN_KILLS", "4"))
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """20 000 rows of 6 + 10: an epoch of 1250 batches in 20 chunks."""
+    folder = tmp_path_factory.mktemp("features")
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(20_000, 4))
+    first, second = (np.tanh(hidden @ generator.normal(size=(4, n))).astype("f4") for n in (6, 10))
+    first[:500], second[500:900] = np.nan, np.nan
+    np.savez(folder / "features.npz", first=first, second=second)
+    np.save(folder / "first.npy", first)
+    np.save(folder / "second.npy", second)
+    return folder
+
+
+def settings(features, folder, *more):
+    return (
+        *("data=npz", f"data.path={features / 'features.npz'}", "data.batch_size=16"),
+        *("model.hdn=16", "model.rep=8", f"trainer.max_epochs={EPOCHS}", "data.val_fraction=0.1"),
+        *("callbacks.progress=null", "output.every_n_epochs=1", f"hydra.run.dir={folder}"),
+        *("callbacks.checkpoint.every_minutes=0.0003", "optimizer=adamw"),
+        *("optimizer.schedule=cosine", "embedding=even", *more),
+    )
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / TRAIN), *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+
+
+def wait_for(process, path):
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+
+def outputs(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("embedding_*.npz")}
+
+
+@pytest.mark.timeout(3600)
+def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    succeed(TRAIN, *settings(features, whole))
+    expected = outputs(whole)
+    assert len(expected) == EPOCHS + 1
+    last = killed / "checkpoints" / "last.ckpt"
+    moments = random.Random(0)
+    kills = 0
+    while kills < KILLS:
+        process = start(*settings(features, killed, f"resume={str(last.exists()).lower()}"))
+        if last.exists():
+            before = last.stat().st_mtime_ns
+            while last.stat().st_mtime_ns == before and process.poll() is None:
+                time.sleep(0.01)
+        else:
+            wait_for(process, last)
+        time.sleep(moments.uniform(0.0, 0.6))
+        process.kill()
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:  # it had finished: begin anew
+            assert outputs(killed) == expected
+            killed = tmp_path / f"killed{kills}"
+            last = killed / "checkpoints" / "last.ckpt"
+            continue
+        kills += 1
+        for path in killed.glob("embedding_*.npz"):
+            assert path.read_bytes() == expected[path.name]
+    succeed(TRAIN, *settings(features, killed, "resume=true"))
+    assert outputs(killed) == expected
+    figures = [json.loads((folder / "figures.json").read_text()) for folder in (whole, killed)]
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(features, tmp_path, number):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    mapped = [
+        *("data=npy", f"data.first={features / 'first.npy'}"),
+        *(f"data.second={features / 'second.npy'}", "data.shuffle=blocks"),
+    ]
+    kept = [s for s in settings(features, "x")[2:] if not s.startswith("hydra")]
+    kept += ["callbacks.checkpoint.every_minutes=0", *mapped]
+    succeed(TRAIN, *kept, f"hydra.run.dir={whole}")
+    process = start(*kept, f"hydra.run.dir={stopped}")
+    wait_for(process, stopped / "embedding_00001.npz")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err
+    assert f"stopped by {number.name}" in err
+    assert (stopped / "checkpoints" / "last.ckpt").exists()
+    assert not (stopped / "embedding_final.npz").exists()
+    (line,) = (line for line in err.splitlines() if "to go on: " in line)
+    command = line.split("to go on: ")[1]
+    assert command.startswith("python ")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    again = command.replace("python ", f"{sys.executable} ", 1)
+    subprocess.run(again, shell=True, check=True, env=environment, capture_output=True, timeout=300)
+    assert outputs(stopped) == outputs(whole)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint_kept(features, tmp_path):
+    folder = tmp_path / "run"
+    rate = ("activation=linear", "optimizer=sgd", "optimizer.schedule=constant")
+    succeed(TRAIN, *settings(features, folder, *rate, "optimizer.lr=0.001"))
+    last = folder / "checkpoints" / "last.ckpt"
+    good = last.read_bytes()
+    line = refused(TRAIN, *settings(features, folder, *rate, "optimizer.lr=1e6"))
+    assert "the loss is" in line
+    assert "epoch 1, batch " in line
+    assert "optimizer.lr (now 1e+06)" in line
+    assert last.read_bytes() == good
+
+
+def test_resuming_with_other_data_or_settings_is_refused(features, tmp_path):
+    folder = tmp_path / "run"
+    assert "no checkpoint" in refused(TRAIN, *settings(features, folder, "resume=true"))
+    succeed(TRAIN, *settings(features, folder))
+    line = refused(TRAIN, *settings(features, folder, "resume=true", "model.rep=4"))
+    assert "model.rep=8" in line
+    line = refused(TRAIN, *settings(features, folder, "resume=true", "seed=5"))
+    assert "seed=0" in line
+    line = refused(TRAIN, *settings(features, folder, "resume=true", "data.batch_size=32"))
+    assert "data.batch_size=16" in line
+    content = dict(np.load(features / "features.npz"))
+    content["first"][1000] += 1
+    np.savez(tmp_path / "other.npz", **content)
+    more = ("resume=true", f"data.path={tmp_path / 'other.npz'}")
+    assert "other rows" in refused(TRAIN, *settings(features, folder, *more))
+    ended = run(TRAIN, *settings(features, folder, "resume=true", "trainer.max_epochs=4"))
+    assert ended.status == 0, ended.err
+    assert (folder / "embedding_00004.npz").exists()
