@@ -5,19 +5,18 @@ A bundle is what Lightning calls a checkpoint, less what only training needs: `h
 """
 
 import dataclasses
-import pickle
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import torch
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.scaling import ScalingConfig, ScalingKind, Transform
 from bidnn.embedding import EmbeddingConfig
-from bidnn.files import whole_file
+from bidnn.files import readable, whole_file
 from bidnn.inference import MissingStrategy, Model
 
 PREFIX = "model."
@@ -111,13 +110,10 @@ def load_bundle(path: Path) -> Trained:
     file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
-    if not is_zipfile(file):  # torch would try its old, unzipped format
-        raise ValueError(f"{file}: not a readable checkpoint (no zip archive, or cut off)")
-    try:
+    with readable(file, "checkpoint"):
+        if not is_zipfile(file):  # torch would try its old, unzipped format
+            raise ValueError("no zip archive, or cut off")
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{file}: not a readable checkpoint ({reason})") from error
     try:
         trained = build_model(content["hyper_parameters"])
         state = dict(content["state_dict"])

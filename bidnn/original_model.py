@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.data.arrays import npz_member
-from bidnn.files import whole_file
+from bidnn.files import readable, whole_file
 from bidnn.network import Direction, Network
 
 TIED, UNTIED = 14, 16
@@ -84,14 +84,11 @@ def read_model(path: Path, config: NetworkConfig | None = None, *, act: str = "t
 def _read_arrays(path: Path) -> list[NDArray[np.float32]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
-    try:
-        with path.open("rb") as file:  # np.load leaves a broken archive open
-            archive = np.load(file, allow_pickle=False)
-            names = set(archive.files)
-            numbers = range(len(names))
-            arrays = [np.asarray(archive[f"arr_{number}"], dtype=np.float32) for number in numbers]
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: not a model file of the original ({error})") from error
+    kind = "model file of the original"
+    with readable(path, kind), path.open("rb") as file:  # np.load leaves a broken archive open
+        archive = np.load(file, allow_pickle=False)
+        numbers = range(len(set(archive.files)))
+        arrays = [np.asarray(archive[f"arr_{number}"], dtype=np.float32) for number in numbers]
     if len(arrays) not in (TIED, UNTIED):
         raise ValueError(
             f"{path}: {len(arrays)} arrays; a tied model has {TIED}, an untied one {UNTIED}"

@@ -159,6 +159,12 @@ def join_parts(
     return path
 
 
+def output_size(model: Model, store: PairStore, config: OutputConfig) -> int:
+    """About how many bytes one output takes: 4 a value in arrays, 12 in text."""
+    binary = output_path(config, None).suffix in (".npz", ".npy")
+    return len(store) * sum(_widths(model, config)) * (4 if binary else 12)
+
+
 def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
     path = output_path(config, epoch)
     return path.with_name(f".{path.name}.rank{number}.part")

@@ -145,6 +145,8 @@ def test_what_is_no_bundle_is_refused_in_one_line_and_never_run(tmp_path, monkey
         "text": b"hello\n" * 100,
         "cut": whole[: len(whole) // 2],
         "pickle": pickle.dumps(Malicious()),
+        # zip64's locator, as of an archive of several disks (found by fuzz/archives.py)
+        "disks": whole[:-22] + b"PK\x06\x07" + b"\xff" * 16 + whole[-22:],
     }
     paths = []
     for name, data in bad.items():

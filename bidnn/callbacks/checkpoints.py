@@ -13,7 +13,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from bidnn.files import whole_file
+from bidnn.files import check_room, check_writable, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +97,22 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
         self._kept = "no checkpoint of this run yet"
         self._signal: int | None = None
+        self._failure: str | None = None
         self._trained = False
         self._handlers: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds out at once whether checkpoints can be written.
+
+        Raises:
+            OSError: if they cannot, or there is no room for two.
+        """
+        if trainer.is_global_zero:
+            check_writable(self.path)
+            weights = sum(v.numel() * v.element_size() for v in pl_module.state_dict().values())
+            check_room(
+                self.path, 2 * 3 * weights, "checkpoints"
+            )  # Adam's state is twice the weights
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over the signals."""
@@ -126,15 +140,18 @@ class Checkpoints(Checkpoint):
             self._stop_if_told(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Before the final outputs are written.
+        """Before the final outputs are written, which may be on another disk."""
+        self._save(trainer)
+        self._trained = True
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After the final outputs.
 
         Raises:
-            OSError: if it cannot be saved.
+            OSError: if the last checkpoint could not be saved.
         """
-        failure = self._save(trainer)
-        self._trained = True
-        if failure is not None:
-            raise failure
+        if self._failure is not None:
+            raise OSError(self._failure)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the signals back, however the training ended."""
@@ -151,7 +168,7 @@ class Checkpoints(Checkpoint):
             return wanted
         return bool(trainer.strategy.reduce_boolean_decision(wanted, all=False))
 
-    def _save(self, trainer: Trainer) -> OSError | None:
+    def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
         files = trainer.strategy.checkpoint_io
@@ -159,14 +176,12 @@ class Checkpoints(Checkpoint):
         if failure is None:
             done = f"after {trainer.global_step} steps, in epoch {trainer.current_epoch + 1}"
             self._kept = f"the checkpoint {self.path} is of now, {done}"
-            return None
-        log.error(
-            "%s: the checkpoint could not be written (%s); the training goes on; %s",
-            self.path,
-            failure.strerror or failure,
-            self._kept.replace("is of now", "was written"),
-        )
-        return failure
+            self._failure = None
+            return
+        reason = failure.strerror or failure
+        self._failure = f"{self.path}: the checkpoint could not be written ({reason})"
+        self._kept = self._kept.replace("is of now", "was written")
+        log.error("%s; the training goes on; %s", self._failure, self._kept)
 
     def _stop_if_told(self, trainer: Trainer) -> None:
         if self._agreed(trainer, self._signal is not None):

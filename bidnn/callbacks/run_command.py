@@ -24,6 +24,7 @@ from bidnn.outputs import OnFailure, OutputConfig, fill_epoch, output_path
 log = logging.getLogger(__name__)
 
 LINE_BYTES = 2**16
+LINES = 1000  # of a command that are logged
 
 
 class CommandFailedError(RuntimeError):
@@ -69,9 +70,13 @@ class RunCommand(Callback):
         outcome = Outcome(None, {})
         if trainer.is_global_zero:
             assert self.config.command
-            command = fill_command(self.config.command, output_path(self.config, epoch), epoch)
-            log.info("running %s", command)
-            outcome = run_command(command, self.config.timeout_s)
+            output = output_path(self.config, epoch)
+            command = fill_command(self.config.command, output, epoch)
+            if output.is_file():
+                log.info("running %s", command)
+                outcome = run_command(command, self.config.timeout_s)
+            else:
+                log.warning("%s is not there, so that output.command is not run", output)
         outcome = trainer.strategy.broadcast(outcome)
         self.figures = outcome.figures
         if outcome.failure is None:
@@ -130,12 +135,17 @@ def run_command(command: str, timeout_s: float) -> Outcome:
 
 
 def _log_lines(stream: IO[bytes], last: list[str]) -> None:
+    count = 0
     with stream:
         while line := stream.readline(LINE_BYTES):
             text = line.decode("utf-8", errors="replace").rstrip()
             if text:
-                log.info("| %s", text)
+                count += 1
+                if count <= LINES:
+                    log.info("| %s", text)
                 last[:] = [text]
+    if count > LINES:
+        log.info("| … and %d lines more, of which the last is: %s", count - LINES, last[0][:200])
 
 
 def _figures(line: str) -> dict[str, float]:

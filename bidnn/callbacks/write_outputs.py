@@ -6,9 +6,16 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from bidnn.data.store import PairStore
-from bidnn.files import check_writable
+from bidnn.files import check_room, check_writable
 from bidnn.module import TrainingModule
-from bidnn.outputs import OutputConfig, join_parts, output_path, write_output, write_part
+from bidnn.outputs import (
+    OutputConfig,
+    join_parts,
+    output_path,
+    output_size,
+    write_output,
+    write_part,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,28 +36,66 @@ class WriteOutputs(Callback):
         self.store, self.config = store, config
         check_writable(output_path(config, None))
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds out at once whether there is room for all that will be written.
+
+        Raises:
+            OSError: if there is not.
+        """
+        assert isinstance(pl_module, TrainingModule)
+        if trainer.is_global_zero:
+            count, every = 1, self.config.every_n_epochs
+            if every and "%e" in self.config.path:
+                count += max(trainer.max_epochs or 0, 0) // every
+            size = count * output_size(pl_module.model, self.store, self.config)
+            check_room(output_path(self.config, None), size, f"output.path={self.config.path}")
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """At the interval."""
+        """At the interval; if it cannot be written, the training goes on."""
         if due(self.config, trainer):
-            self._write(trainer, pl_module, trainer.current_epoch + 1)
+            failure = self._write(trainer, pl_module, trainer.current_epoch + 1)
+            if failure is not None and trainer.is_global_zero:
+                log.error("%s; the training goes on", failure)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Once more at the end, also when there were no epochs to train."""
-        self._write(trainer, pl_module, None)
+        """Once more at the end, also when there were no epochs to train.
 
-    def _write(self, trainer: Trainer, module: LightningModule, epoch: int | None) -> None:
+        Raises:
+            OSError: if it cannot be written; the last checkpoint is there then.
+        """
+        failure = self._write(trainer, pl_module, None)
+        if failure is not None:
+            raise failure
+
+    def _write(
+        self, trainer: Trainer, module: LightningModule, epoch: int | None
+    ) -> OSError | None:
+        """Writes the output, all processes together; returns what went wrong in any of them."""
         assert isinstance(module, TrainingModule)
         model, share = module.ready_model(), (trainer.global_rank, trainer.world_size)
-        if trainer.world_size == 1:
-            path = write_output(model, self.store, self.config, module.strategy, epoch)
-        else:
-            write_part(model, self.store, self.config, module.strategy, epoch, share)
-            trainer.strategy.barrier()
-            if trainer.is_global_zero:
-                path = join_parts(model, self.store, self.config, epoch, trainer.world_size)
-            trainer.strategy.barrier()
+        path, failure = output_path(self.config, epoch), None
+        try:
+            if trainer.world_size == 1:
+                write_output(model, self.store, self.config, module.strategy, epoch)
+            else:
+                write_part(model, self.store, self.config, module.strategy, epoch, share)
+        except OSError as error:
+            failure = error
+        if trainer.world_size > 1:
+            if trainer.strategy.reduce_boolean_decision(failure is None, all=True):
+                if trainer.is_global_zero:
+                    try:
+                        join_parts(model, self.store, self.config, epoch, trainer.world_size)
+                    except OSError as error:
+                        failure = error
+            else:
+                failure = failure or OSError("another process could not write its part")
+        if failure is not None:
+            reason = failure.strerror or str(failure)
+            return OSError(f"{path}: the output could not be written ({reason})")
         if trainer.is_global_zero:
             log.info("%s of %d rows written to %s", self.config.kind.value, len(self.store), path)
+        return None
 
 
 def due(config: OutputConfig, trainer: Trainer) -> bool:

@@ -1,7 +1,6 @@
 """NumPy files: npz with both modalities, and npy pairs that are memory-mapped."""
 
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.store import PairStore, find_present
+from bidnn.files import readable
 
 
 def read_npz(path: Path, *, ignore_zeroes: bool) -> PairStore:
@@ -119,13 +119,10 @@ def open_npz(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         OSError: if it cannot be read.
     """
     check_file(path)
-    try:
-        with path.open("rb") as file:  # np.load leaves a broken archive open
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.ndarray):
-                return {name: archive[name] for name in names if name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: no readable npz file ({error})") from error
+    with readable(path, "npz file"), path.open("rb") as file:  # np.load leaves a broken one open
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.ndarray):
+            return {name: archive[name] for name in names if name in archive.files}
     raise ValueError(f"{path}: a single array, as of npy files, not an npz archive")
 
 
@@ -143,10 +140,8 @@ def write_header(file: IO[bytes], shape: tuple[int, int]) -> None:
 
 def _map_npy(path: Path) -> NDArray[Any]:
     check_file(path)
-    try:
+    with readable(path, "npy file"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: no readable npy file ({error})") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise ValueError(f"{path}: an npz archive; use data=npz for it")

@@ -22,6 +22,7 @@ from scipy.sparse import csr_array, issparse
 from bidnn.data.libsvm_arrays import parse_fast
 from bidnn.data.libsvm_format import format_rows
 from bidnn.data.libsvm_rows import (
+    BYTE_ORDER_MARK,
     IndexBase,
     IndexRule,
     LibsvmError,
@@ -43,7 +44,6 @@ VALUES_AT_ONCE = 1 << 16
 MAX_COLUMNS = 10**8 - 2  # so that every index has at most eight digits
 MAX_WORKERS = 4  # more than that wait for one another
 _Fast = RawRows | None
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def _read_blocks(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int]]:
     try:
         with _open_text(path) as file:
             start = file.read(3)
-            pieces = [b"" if start == _BYTE_ORDER_MARK else start]
+            pieces = [b"" if start == BYTE_ORDER_MARK else start]
             while piece := file.read(block_bytes):
                 end = piece.rfind(b"\n") + 1
                 if not end:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.data.libsvm_rows import COMMENT, LABEL_LIMIT, IndexRule, RawRows
+from bidnn.data.libsvm_rows import BYTE_ORDER_MARK, COMMENT, LABEL_LIMIT, IndexRule, RawRows
 
 Positions = NDArray[np.int64]
 
@@ -76,7 +76,7 @@ def parse_fast(text: bytes, first_line: int, rule: IndexRule) -> RawRows | None:
     Returns:
         What `parse_exactly` returns; None if anything is not as it should be, or just unusual.
     """
-    if b"\0" in text:
+    if b"\0" in text or BYTE_ORDER_MARK in text:
         return None
     if not text.endswith(b"\n"):
         text += b"\n"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LABEL_LIMIT = 1000
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 COMMENT = re.compile(rb"#[^\n]*")
 # Linear for any length of digits: no two neighbouring parts can match the same character.
 _VALUE = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -202,6 +203,11 @@ def _parse_label(token: bytes, name: str, line: int) -> str:
         raise LibsvmError(
             f"{name}, line {line}: the row starts with {shown}, not with a label; put a label "
             "without a colon at the start of each line"
+        )
+    if token.startswith(BYTE_ORDER_MARK):
+        raise LibsvmError(
+            f"{name}, line {line}: a byte order mark within the file, as of files put together; "
+            "remove it"
         )
     if len(token) > LABEL_LIMIT:
         raise LibsvmError(

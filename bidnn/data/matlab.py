@@ -1,16 +1,17 @@
 """MATLAB files of versions 5 to 7."""
 
-import zlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from scipy.sparse import csr_array, issparse
 
 from bidnn.data.arrays import check_file, store_arrays
 from bidnn.data.store import PairStore
+from bidnn.files import readable
 
 
 def read_mat(
@@ -30,26 +31,18 @@ def read_mat(
     """
     check_file(path)
     wanted = [*names, *([] if label is None else [label])]
-    try:
-        found: dict[str, Any] = loadmat(path, variable_names=wanted, spmatrix=False)
-    except NotImplementedError as error:
-        raise ValueError(
-            f"{path}: version 7.3 (HDF5), which is not read; save it with `save -v7`"
-        ) from error
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        MatReadError,
-        zlib.error,
-    ) as error:
-        if getattr(error, "errno", None):  # of the file system, not of the content
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: no readable .mat file ({reason})") from error
+    with readable(path, ".mat file"):
+        # SciPy's reader can crash over a damaged file; better another process than this one.
+        program = "import sys; from scipy.io import loadmat; loadmat(sys.argv[1])"
+        tried = subprocess.run(
+            [sys.executable, "-c", program, path], capture_output=True, check=False
+        )
+        if tried.returncode < 0:
+            raise ValueError(f"SciPy's reader crashes over it, by signal {-tried.returncode}")
+        try:
+            found: dict[str, Any] = loadmat(path, variable_names=wanted, spmatrix=False)
+        except NotImplementedError as error:
+            raise ValueError("version 7.3, HDF5; save it with `save -v7`") from error
     for name in wanted:
         if name not in found:
             raise ValueError(

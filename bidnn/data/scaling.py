@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from bidnn.data.store import PairStore
 
+SMALLEST, LARGEST = 2.0**-126, float(np.finfo(np.float32).max)
+
 
 class ScalingKind(Enum):
     """How a modality is brought to a common range before the network sees it."""
@@ -81,7 +83,9 @@ class ModalityScaler(nn.Module):
         """Scales (rows, size)."""
         values = self.transformed(values)
         if self.kind is ScalingKind.unit:
-            return nn.functional.normalize(values, dim=1)
+            # By the largest value first: squares of large and of small values leave float32.
+            largest = values.abs().amax(dim=1, keepdim=True)
+            return nn.functional.normalize(values / largest.clamp_min(SMALLEST), dim=1)
         if self.kind is ScalingKind.none:
             return values
         return (values - self.shift) * self.scale
@@ -121,7 +125,7 @@ def fit_scaling(
         rows: numbers of the rows to look at, ascending: all that are not held out.
 
     Raises:
-        ValueError: if a modality is present in none of the rows.
+        ValueError: if a modality is present in none of the rows, or float32 cannot scale a column.
     """
     for modality, scaler in enumerate(scalers):
         if scaler.transform is not Transform.none:
@@ -172,6 +176,13 @@ def _fit_columns(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]) 
     spread = np.where(spread <= 1e-6 * np.abs(shift), 0.0, spread)
     if scaler.kind is ScalingKind.centred:
         spread = np.full_like(spread, np.sqrt(np.mean(spread**2)))
+    bad = np.flatnonzero((spread > LARGEST) | ((spread > 0.0) & (spread < SMALLEST)))
+    if len(bad):
+        raise ValueError(
+            f"scaling={scaler.kind.value}: column {bad[0]}, counted from 0, of a modality of "
+            f"{len(spread)} spreads over {spread[bad[0]]:.3g}, which float32 cannot bring to 1; "
+            "multiply the features by a constant"
+        )
     scaler.shift.copy_(torch.from_numpy(shift))
     scaler.scale.copy_(torch.from_numpy(1.0 / np.where(spread > 0.0, spread, 1.0)))
 

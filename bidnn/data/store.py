@@ -234,7 +234,7 @@ def _look_at(part: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[n
         odd = np.flatnonzero(~(finite & nonzero))
         if len(odd):
             rows = part[odd]
-            nan[odd], nonzero[odd] = np.isnan(rows).all(axis=1), rows.any(axis=1)
+            nan[odd], nonzero[odd] = np.isnan(rows).all(axis=1), (rows != 0).any(axis=1)
             finite[odd] = np.isfinite(rows).all(axis=1)
         return nan, finite, nonzero
     rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bidnn.data.arrays import check_file, open_npz
 from bidnn.data.libsvm import read_libsvm
+from bidnn.files import readable
 
 INDEX = re.compile(rb"[ \t](\d+):")
 
@@ -51,10 +52,8 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
             None if present is None else present.astype(bool),
         )
     elif path.suffix == ".npy":
-        try:
+        with readable(path, "npy file"):
             found = Vectors(np.load(path, allow_pickle=False).astype(np.float32))
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: no readable npy file ({error})") from error
     else:
         size = max((int(index) for index in INDEX.findall(path.read_bytes())), default=0)
         rows = read_libsvm(path, size, 1)

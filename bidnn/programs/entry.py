@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from difflib import get_close_matches
@@ -48,13 +49,15 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
     def decorate(body: Callable[[Any], Any]) -> Callable[[], None]:
         @functools.wraps(body)
         def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
+            logging.raiseExceptions = False  # a log that cannot be written is no reason to stop
+            threading.excepthook = _log_thread
             quiet_lightning()  # here, because a sweep's launcher may run jobs in other processes
             logging.captureWarnings(capture=True)
             if rank():
                 logging.getLogger().setLevel(logging.WARNING)  # the first process says the rest
             try:
                 with one_job():
-                    return body(_typed(config))
+                    return body(typed(config))
             except StoppedError as stop:
                 log.warning("%s", stop)
                 log.warning("to go on: %s", resuming_command())
@@ -93,7 +96,12 @@ def sweeping() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
-def _typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configuration classes
+def _log_thread(error: threading.ExceptHookArgs) -> None:
+    name = error.thread.name if error.thread else "a thread"
+    log.error("%s ended: %s", name, error.exc_value)
+
+
+def typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configuration classes
     """The dataclasses of a configuration, a key forced in with `+` refused.
 
     Raises:

@@ -134,3 +134,15 @@ def test_the_digits_are_cut_into_an_upper_and_a_lower_half():
     assert store.labels[:3].tolist() == ["0", "1", "2"]
     assert (store.first.min(), store.first.max()) == (0, 1)
     assert store.present.all()
+
+
+def test_an_archive_whose_offsets_are_wrong_is_refused_by_name(pair, tmp_path):
+    """Found by fuzz/archives.py: seeking there is an OSError without the file's name."""
+    path = tmp_path / "features.npz"
+    np.savez(path, first=pair[0], second=pair[1])
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (0xFFFFFF00).to_bytes(4, "little")  # the directory's offset
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"features\.npz: no readable npz file"):
+        read_npz(path, ignore_zeroes=True)

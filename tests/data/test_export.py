@@ -1,6 +1,7 @@
 """Features from one format to another."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from bidnn.data.libsvm import IndexBase
 from bidnn.data.matlab import read_mat
 from bidnn.data.sources import open_libsvm
 from bidnn.data.store import PairStore
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -84,6 +87,8 @@ def test_matlab_files_that_cannot_be_read_are_refused(tmp_path):
         read_mat(path, ("first", "second"), ignore_zeroes=True)
     with pytest.raises(ValueError, match=r"rows\.mat: no variable image"):
         read_mat(path, ("first", "image"), ignore_zeroes=True)
+    with pytest.raises(ValueError, match=r"crashes_scipy\.mat: no readable \.mat file"):
+        read_mat(GOLDEN / "crashes_scipy.mat", ("first", "second"), ignore_zeroes=True)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"rows\.mat"):
         read_mat(path, ("first", "second"), ignore_zeroes=True)

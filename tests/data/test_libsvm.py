@@ -269,6 +269,13 @@ def test_a_path_that_cannot_be_read_is_named(tmp_path):
     assert "a folder or device, not a file" in message(tmp_path)
 
 
+def test_a_byte_order_mark_within_a_file_is_refused(tmp_path):
+    """Found by fuzz/libsvm.py: it was read as part of a label that could not be written."""
+    mark = b"\xef\xbb\xbf"
+    assert "line 2: a byte order mark" in message(save(tmp_path, b"a 1:2\n" + mark + b"b 1:2\n"))
+    assert "line 1: a byte order mark" in message(save(tmp_path, mark + mark + b"b 1:2\n"))
+
+
 def test_utf16_text_is_refused_as_binary(tmp_path):
     assert "line 1: a NUL byte" in message(save(tmp_path, "1 1:2\n".encode("utf-16")))
 

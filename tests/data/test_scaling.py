@@ -114,3 +114,73 @@ def test_a_modality_with_one_present_row_is_shifted_to_zero_and_stays_finite(sto
     first, _ = fitted(PairStore(store.first, store.second, present), ScalingKind.standard)
     np.testing.assert_array_equal(scaled(first, store.first[20:21]), np.zeros((1, 3)))
     assert np.isfinite(scaled(first, store.first[4:])).all()
+
+
+KINDS = [ScalingKind.standard, ScalingKind.centred, ScalingKind.minmax, ScalingKind.unit]
+
+
+def of_first(first, kind):
+    """The first modality scaled, fitted on all rows; the second is not looked at."""
+    values = np.asarray(first, dtype=np.float32)
+    store = PairStore(
+        values, np.ones((len(values), 2), np.float32), np.ones((len(values), 2), bool)
+    )
+    scalers = (
+        ModalityScaler(values.shape[1], kind, Transform.none),
+        ModalityScaler(2, kind, Transform.none),
+    )
+    fit_scaling(scalers, store, np.arange(len(values)))
+    return scaled(scalers[0], values)
+
+
+@pytest.mark.parametrize("spread", [6e38, 1e-39])
+def test_what_float32_cannot_scale_is_refused(spread):
+    values = np.array([[-spread / 2, 1.0], [spread / 2, 2.0]])
+    with pytest.raises(ValueError, match=r"scaling=minmax: column 0, .* a modality of 2"):
+        of_first(values, ScalingKind.minmax)
+
+
+@pytest.mark.parametrize("kind", [ScalingKind.standard, ScalingKind.centred, ScalingKind.unit])
+def test_values_near_the_end_of_float32_stay_finite(kind):
+    values = np.random.default_rng(0).uniform(-3e38, 3e38, (50, 3))
+    found = of_first(values, kind)
+    assert np.isfinite(found).all()
+    if kind is ScalingKind.standard:
+        np.testing.assert_allclose(found.std(axis=0), 1, rtol=1e-3)
+    if kind is ScalingKind.unit:
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_near_zero_keep_their_shape(kind):
+    values = np.random.default_rng(0).uniform(1e-30, 2e-30, (50, 3))
+    found = of_first(values, kind)
+    expected = of_first(values * 1e30, kind)
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", [ScalingKind.standard, ScalingKind.centred, ScalingKind.minmax])
+def test_a_constant_column_becomes_zero_and_the_others_are_as_without_it(kind):
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    values[:, 1] = 7.3
+    found = of_first(values, kind)
+    np.testing.assert_allclose(found[:, 1], 0, atol=1e-5)
+    assert found[:, 0].std() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_duplicate_rows_and_a_single_column_are_scaled_like_any(kind):
+    values = np.array([[1.0], [3.0], [1.0], [3.0]])
+    found = of_first(values, kind)
+    np.testing.assert_array_equal(found[:2], found[2:])
+    expected = {
+        ScalingKind.standard: [-1, 1],
+        ScalingKind.centred: [-1, 1],
+        ScalingKind.minmax: [0, 1],
+        ScalingKind.unit: [1, 1],
+    }
+    np.testing.assert_allclose(found[:2, 0], expected[kind], atol=1e-6)
+
+
+def test_equal_rows_are_scaled_to_zero():
+    np.testing.assert_array_equal(of_first(np.full((5, 2), 4.0), ScalingKind.standard), 0)

@@ -49,3 +49,14 @@ def refused(program, *arguments, cwd=None):
     lines = [line for line in everything.splitlines() if "error" in line.lower()]
     assert len(lines) == 1, everything
     return lines[0]
+
+
+def start(program, *arguments):
+    """A program that is not waited for; its errors can be read."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / program), *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )

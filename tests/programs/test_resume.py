@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.programs.running import ROOT, refused, run, succeed
+from tests.programs.running import refused, run, start, succeed
 
 pytestmark = pytest.mark.slow
 TRAIN = "scripts/train.py"
@@ -43,16 +43,6 @@ def settings(features, folder, *more):
     )
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / TRAIN), *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-    )
-
-
 def wait_for(process, path):
     while not path.exists() and process.poll() is None:
         time.sleep(0.01)
@@ -72,7 +62,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp
     moments = random.Random(0)
     kills = 0
     while kills < KILLS:
-        process = start(*settings(features, killed, f"resume={str(last.exists()).lower()}"))
+        process = start(TRAIN, *settings(features, killed, f"resume={str(last.exists()).lower()}"))
         if last.exists():
             before = last.stat().st_mtime_ns
             while last.stat().st_mtime_ns == before and process.poll() is None:
@@ -106,7 +96,7 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(features, tmp_path, 
     kept = [s for s in settings(features, "x")[2:] if not s.startswith("hydra")]
     kept += ["callbacks.checkpoint.every_minutes=0", *mapped]
     succeed(TRAIN, *kept, f"hydra.run.dir={whole}")
-    process = start(*kept, f"hydra.run.dir={stopped}")
+    process = start(TRAIN, *kept, f"hydra.run.dir={stopped}")
     wait_for(process, stopped / "embedding_00001.npz")
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
