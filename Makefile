@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint bench clean
+.PHONY: help install train test lint bench fuzz audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,16 @@ test: lint  ## everything CI runs
 
 bench: install  ## measure speed: one table, and runs/bench.json; 'make bench NAMES=step-tiny' for one row
 	$(BIN)/python benchmarks/bench.py $(NAMES)
+
+fuzz: install  ## a million malformed libsvm inputs, 200 000 archives, 20 000 command lines; 15 minutes
+	$(BIN)/python fuzz/libsvm.py
+	$(BIN)/python fuzz/archives.py
+	$(BIN)/python fuzz/config.py
+
+audit:  ## known vulnerabilities of the pinned packages; asks a service on the network
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:  ## remove what was built, not what was trained
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -69,9 +69,9 @@ class TrainingModule(LightningModule):
         schedule = schedule_rate(optimizer, self.optimizer.schedule, steps)
         return ([optimizer], [schedule]) if schedule is not None else optimizer
 
-    def operations(self) -> float:
+    def operations(self, batch_size: int) -> float:
         """Floating-point operations of an optimiser step, about."""
-        return 6.0 * self._data().batch_size * sum(p.numel() for p in self.model.parameters())
+        return 6.0 * batch_size * sum(p.numel() for p in self.model.parameters())
 
     def on_train_start(self) -> None:
         """Decides on the precision, now that the device is known."""
@@ -80,7 +80,7 @@ class TrainingModule(LightningModule):
                 f"speed.compile=true is for one process, and there are {self.trainer.world_size}; "
                 "set speed.compile=false"
             )
-        self._bf16 = self.speed.takes_bf16(self.operations(), self.device)
+        self._bf16 = self.speed.takes_bf16(self.operations(self._data().batch_size), self.device)
 
     def training_step(self, chunk: Chunk, number: int) -> None:
         """One optimiser step per batch of the chunk.
@@ -108,7 +108,7 @@ class TrainingModule(LightningModule):
                 schedule.step()
             if 0 <= self.trainer.max_steps <= self.trainer.global_step:
                 break
-        totals = torch.stack([losses.total for losses in steps])
+        totals = torch.stack([losses.total.detach() for losses in steps])
         if not bool(totals.isfinite().all()):
             first = int((~totals.isfinite()).int().argmax())
             raise self._diverged(

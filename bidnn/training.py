@@ -76,8 +76,7 @@ def train(
     seed_everything(seed, verbose=False)
     speed = speed or SpeedConfig()
     module = TrainingModule(trained, loss, optimizer, speed)
-    operations = 6.0 * data.batch_size * sum(p.numel() for p in module.parameters())
-    with known_warnings_left_out(), speed.set_threads(operations):
+    with known_warnings_left_out(), speed.set_threads(module.operations(data.batch_size)):
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     trained.model.eval()
     return module

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidnn.data.ahead import ahead
+from bidnn.data.device import DeviceRows, fits
 from bidnn.data.order import Order, Shuffle
 from bidnn.data.store import PairStore
 
@@ -48,6 +49,7 @@ class ChunkLoader:
         place: Callable[[], tuple[int, int]],
         shuffle: Shuffle = Shuffle.auto,
         share: tuple[int, int] = (0, 1),
+        on_device: DeviceRows | None = None,
     ) -> None:
         """Draws nothing yet.
 
@@ -59,7 +61,9 @@ class ChunkLoader:
             place: tells which epoch begins, and how many of its chunks were taken before.
             shuffle: see Shuffle.
             share: this process's number and how many there are; each takes its part of every batch.
+            on_device: the same rows, where they are on a device.
         """
+        self.on_device = on_device
         self.store, self.rows, self.batch_size = store, rows, batch_size
         self.share, self.place = share, place
         self.masked = not store.present[rows].all()
@@ -80,7 +84,7 @@ class ChunkLoader:
         """One epoch, or what is left of it."""
         chunks = self._chunks()
         in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
-        return chunks if in_memory else ahead(chunks)
+        return chunks if in_memory or self.on_device else ahead(chunks)
 
     def _chunks(self) -> Iterator[Chunk]:
         process, processes = self.share
@@ -89,10 +93,10 @@ class ChunkLoader:
             batches = len(pool) // self.batch_size
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
-            store = self.store
+            store = self.on_device or self.store
             if self.order.block:  # read as the rows lie in the file, drawn from memory
                 read = np.sort(rows, axis=None)
-                store, rows = store.load(read), np.searchsorted(read, rows)
+                store, rows = self.store.load(read), np.searchsorted(read, rows)
             for start in range(0, batches, self.batches_per_chunk):
                 part = rows[start : start + self.batches_per_chunk]
                 yield _chunk(store, part.ravel(), part.shape[1], masked=self.masked)
@@ -119,7 +123,12 @@ class RowLoader:
             yield _chunk(self.store, rows, len(rows), masked=False)
 
 
-def _chunk(store: PairStore, rows: NDArray[np.int64], batch: int, *, masked: bool) -> Chunk:
+def _chunk(
+    store: PairStore | DeviceRows, rows: NDArray[np.int64], batch: int, *, masked: bool
+) -> Chunk:
+    if isinstance(store, DeviceRows):
+        on_device = store.take(rows)
+        return Chunk(*on_device[:2], batch, on_device[2] if masked else None)
     first, second = (torch.from_numpy(part) for part in store.take(rows))
     return Chunk(first, second, batch, torch.from_numpy(store.present[rows]) if masked else None)
 
@@ -227,6 +236,8 @@ class PairDataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is shared by {share[1]} processes; "
                 "use a multiple of them"
             )
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        by_rows = self.shuffle is not Shuffle.blocks
         return ChunkLoader(
             self.store,
             self.train_rows,
@@ -235,6 +246,9 @@ class PairDataModule(LightningDataModule):
             place=self._place,
             shuffle=self.shuffle,
             share=share,
+            on_device=DeviceRows.of(self.store, device)
+            if by_rows and fits(self.store, device)
+            else None,
         )
 
     def val_dataloader(self) -> list[RowLoader]:

@@ -80,7 +80,16 @@ def test_embedding_model_and_command_follow_each_other_at_the_interval_and_at_th
     ]
 
 
+def test_a_command_is_not_run_for_an_output_that_could_not_be_written(store, tmp_path, caplog):
+    ran = tmp_path / "ran"
+    config = OutputConfig(path=str(tmp_path / "x.npz"), every_n_epochs=1, command=f"touch {ran}")
+    fit(store, [RunCommand(config)])
+    assert "x.npz is not there, so that output.command is not run" in caplog.text
+    assert not ran.exists()
+
+
 def test_a_failing_command_warns_or_stops(store, tmp_path, caplog):
+    (tmp_path / "x.npz").touch()
     config = OutputConfig(path=str(tmp_path / "x.npz"), every_n_epochs=1, command="exit 3")
     trainer = fit(store, [RunCommand(config)])
     assert trainer.current_epoch == 3
@@ -91,6 +100,7 @@ def test_a_failing_command_warns_or_stops(store, tmp_path, caplog):
 
 
 def test_the_commands_figures_stop_a_training_that_no_longer_improves(store, tmp_path):
+    (tmp_path / "x.npz").touch()
     config = OutputConfig(
         path=str(tmp_path / "x.npz"), every_n_epochs=3, command="echo '{\"score\": 0.5}'"
     )

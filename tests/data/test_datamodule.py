@@ -4,9 +4,12 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 
 from bidnn.data import datamodule as rooms
 from bidnn.data.datamodule import ChunkLoader, PairDataModule
+from bidnn.data.device import fits
+from bidnn.data.order import Shuffle
 from bidnn.data.store import PairStore
 from tests.places import place
 
@@ -55,6 +58,22 @@ def test_an_epoch_can_be_begun_at_any_chunk(monkeypatch):
     whole = drawn(data)
     data.trainer = place(2, taken=3)
     assert drawn(data) == whole[6:]
+
+
+def test_rows_on_a_device_make_the_same_chunks(monkeypatch):
+    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    store = numbered(100, incomplete=20)
+    plain = list(module(store, incomplete_rows=True).train_dataloader())
+    monkeypatch.setattr(rooms, "fits", lambda *_: True)
+    loader = module(store, incomplete_rows=True).train_dataloader()
+    assert loader.on_device is not None
+    for own, other in zip(loader, plain, strict=True):
+        assert own.batch == other.batch
+        for part in ("first", "second", "present"):
+            assert torch.equal(getattr(own, part), getattr(other, part))
+    loader = module(store, shuffle=Shuffle.blocks).train_dataloader()
+    assert loader.on_device is None
+    assert not fits(store, torch.device("cpu"))
 
 
 def test_chunks_do_not_change_the_batches(monkeypatch):

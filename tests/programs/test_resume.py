@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.programs.running import refused, run, start, succeed
+from tests.test_speed import needs_compiler
 
 pytestmark = pytest.mark.slow
 TRAIN = "scripts/train.py"
@@ -86,15 +87,22 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp
     assert figures[0] == figures[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(features, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "speed"),
+    [
+        (signal.SIGTERM, "speed=plain"),
+        (signal.SIGINT, "speed=plain"),
+        pytest.param(signal.SIGTERM, "speed=fast", marks=needs_compiler),
+    ],
+)
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(features, tmp_path, number, speed):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     mapped = [
         *("data=npy", f"data.first={features / 'first.npy'}"),
         *(f"data.second={features / 'second.npy'}", "data.shuffle=blocks"),
     ]
     kept = [s for s in settings(features, "x")[2:] if not s.startswith("hydra")]
-    kept += ["callbacks.checkpoint.every_minutes=0", *mapped]
+    kept += ["callbacks.checkpoint.every_minutes=0", speed, *mapped]
     succeed(TRAIN, *kept, f"hydra.run.dir={whole}")
     process = start(TRAIN, *kept, f"hydra.run.dir={stopped}")
     wait_for(process, stopped / "embedding_00001.npz")
