@@ -63,13 +63,21 @@ def check(data: bytes) -> bool:
     """Whether the settings are accepted; a refusal must be one line, and one of ours."""
     settings = data.decode("utf-8", "replace").split("\n")
     try:
-        typed(compose("train", overrides=[*settings, "run_dir=x"]))
+        config = compose("train", overrides=[*settings, "run_dir=x"])
+    except Exception as error:  # noqa: BLE001 — Hydra's, of any kind; the program shows the line
+        return _refused(error)
+    try:
+        typed(config)
     except USER_ERRORS as error:
-        line = one_line(error)
-        assert line, repr(error)
-        assert "\n" not in line, line
-        return False
+        return _refused(error)
     return True
+
+
+def _refused(error: Exception) -> bool:
+    line = one_line(error)
+    assert line, repr(error)
+    assert "\n" not in line, line
+    return False
 
 
 if __name__ == "__main__":

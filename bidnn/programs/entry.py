@@ -47,8 +47,12 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
     """
 
     def decorate(body: Callable[[Any], Any]) -> Callable[[], None]:
+        composed = False
+
         @functools.wraps(body)
         def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
+            nonlocal composed
+            composed = True
             logging.raiseExceptions = False  # a log that cannot be written is no reason to stop
             threading.excepthook = _log_thread
             quiet_lightning()  # here, because a sweep's launcher may run jobs in other processes
@@ -79,12 +83,18 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
                     job
                 )()
-            except USER_ERRORS as error:
-                sys.stderr.write(f"error: {one_line(error)}\n")
-                sys.exit(1)
             except KeyboardInterrupt:
                 sys.stderr.write("interrupted\n")
                 sys.exit(130)
+            except Exception as error:
+                # What Hydra raises over a command line can be anything, and is the user's to mend.
+                line = one_line(error)
+                if not isinstance(error, USER_ERRORS):
+                    if composed:
+                        raise
+                    line = f"the settings cannot be put together ({type(error).__name__}: {line})"
+                sys.stderr.write(f"error: {line}\n")
+                sys.exit(1)
 
         return main
 

@@ -195,6 +195,8 @@ def test_mistakes_are_answered_in_one_line(features):
     assert "hdm" in refused(TRAIN, "+model.hdm=3", cwd=features)
     assert "use 8" in refused(TRAIN, "model.rep=7", cwd=features)
     assert "tan" in refused(TRAIN, "activation=tan", cwd=features)
+    # found by fuzz/config.py: Hydra itself fails over it
+    assert "cannot be put together" in refused(TRAIN, "loss=[1,2]", cwd=features)
     line = refused(TRAIN, "data=npz", f"data.path={missing}", cwd=features)
     assert f"{missing}: no such file" in line
     line = refused(TRAIN, *npz(features, f"output.path={file}/x.npz"), cwd=features)
