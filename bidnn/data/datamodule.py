@@ -236,8 +236,6 @@ class PairDataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is shared by {share[1]} processes; "
                 "use a multiple of them"
             )
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        by_rows = self.shuffle is not Shuffle.blocks
         return ChunkLoader(
             self.store,
             self.train_rows,
@@ -246,9 +244,7 @@ class PairDataModule(LightningDataModule):
             place=self._place,
             shuffle=self.shuffle,
             share=share,
-            on_device=DeviceRows.of(self.store, device)
-            if by_rows and fits(self.store, device)
-            else None,
+            on_device=self._on_device(),
         )
 
     def val_dataloader(self) -> list[RowLoader]:
@@ -256,6 +252,13 @@ class PairDataModule(LightningDataModule):
         if not len(self.val_rows):
             return []
         return [RowLoader(self.val_store, self.val_rows, self._share())]
+
+    def _on_device(self) -> DeviceRows | None:
+        """All rows on the GPU that trains, where they fit and are to be shuffled one by one."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if self.shuffle is Shuffle.blocks or not fits(self.store, device):
+            return None
+        return DeviceRows.of(self.store, device)
 
     def _share(self) -> tuple[int, int]:
         trainer = self.trainer
