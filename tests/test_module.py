@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from bidnn.architecture import NetworkConfig
+from bidnn.architecture import Activation, NetworkConfig
 from bidnn.bundle import Trained
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.scaling import ScalingConfig
@@ -15,6 +15,7 @@ from bidnn.data.store import PairStore
 from bidnn.embedding import Centring, EmbeddingConfig
 from bidnn.inference import MissingStrategy
 from bidnn.losses import LossConfig
+from bidnn.module import DivergedError
 from bidnn.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
 from bidnn.training import fresh_model, quiet_lightning, train
 from tests.places import place
@@ -139,3 +140,22 @@ def test_self_paths_are_trained_with_everything_else():
         for own, before in zip(module.model.parameters(), start, strict=True)
     ]
     assert all(changed)
+
+
+def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_path):
+    _, module, _ = fit(1, SgdConfig())
+    path = tmp_path / "last.ckpt"
+    module.trainer.save_checkpoint(path, weights_only=False)
+    good = path.read_bytes()
+    with torch.no_grad():
+        module.model.network.second_to_first.output.bias[1] = float("inf")
+    with pytest.raises(DivergedError, match=r"second_to_first\.output\.bias is not finite after 6"):
+        module.trainer.save_checkpoint(path, weights_only=False)
+    assert path.read_bytes() == good
+    with pytest.raises(DivergedError, match=r"optimizer\.lr \(now 0\.1\)"):
+        module.on_train_epoch_end()
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_batch():
+    with pytest.raises(DivergedError, match=r"the loss is (inf|nan) in epoch \d+, batch [1-6]; "):
+        fit(20, SgdConfig(lr=1e20), activation=Activation.linear)

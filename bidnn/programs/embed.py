@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from bidnn.bundle import load_bundle
-from bidnn.files import check_writable
-from bidnn.outputs import output_path, write_output
+from bidnn.files import check_room, check_writable
+from bidnn.outputs import output_path, output_size, write_output
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.record import plain_settings, write_record
 
@@ -36,6 +36,8 @@ def run(config: EmbedConfig) -> None:
     store = source.open((model.mod1size, model.mod2size))
     store = store.drop(source.missing_rate, config.seed, source.missing_modality)
     log.info(store.describe())
+    size = output_size(model, store, output)
+    check_room(output_path(output, None), size, f"output.path={output.path}")
     settings = {"checkpoint": config.checkpoint, "data": source, "output": output}
     write_record(Path(config.run_dir), store, plain_settings(settings))
     strategy = trained.strategy if config.missing is None else config.missing.strategy
