@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import dump_svmlight_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -61,6 +62,7 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
     names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
     assert {
         "config.yaml",
+        "run.json",
         "train.log",
         "figures.json",
         "checkpoints/last.ckpt",
@@ -69,6 +71,14 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
         "embedding_final.npz",
         "tensorboard",
     } <= names
+    record = json.loads((folder / "run.json").read_text())
+    assert record["settings"]["seed"] == 0
+    assert record["settings"]["model.hdn"] == 16
+    assert record["data"]["rows"] == 60
+    assert record["data"]["complete"] == 40
+    assert len(record["data"]["fingerprint"]) == 64
+    assert record["versions"]["torch"] == torch.__version__
+    assert f"hydra.run.dir={folder}" in record["arguments"]
     assert str(folder / "embedding_final.npz") in ended.out + ended.err
     written = arrays(folder / "embedding_final.npz")
     store = read_npz(features / "features.npz", ignore_zeroes=True)
