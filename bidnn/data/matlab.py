@@ -1,17 +1,32 @@
 """MATLAB files of versions 5 to 7."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 from scipy.sparse import csr_array, issparse
 
 from bidnn.data.arrays import check_file, store_arrays
 from bidnn.data.store import PairStore
 from bidnn.files import readable
+
+# SciPy's reader can crash over a damaged file, and not each time it reads the same one; so it works
+# in a process of its own, and says there what it found or what it raised.
+_READER = """
+import pickle, sys
+from scipy.io import loadmat
+path, *names = sys.argv[1:]
+try:
+    found = loadmat(path, variable_names=names, spmatrix=False)
+except NotImplementedError:
+    found = ValueError("version 7.3, HDF5; save it with `save -v7`")
+except Exception as error:
+    found = ValueError(str(error) or type(error).__name__)
+pickle.dump(found, sys.stdout.buffer, protocol=5)
+"""
 
 
 def read_mat(
@@ -32,17 +47,7 @@ def read_mat(
     check_file(path)
     wanted = [*names, *([] if label is None else [label])]
     with readable(path, ".mat file"):
-        # SciPy's reader can crash over a damaged file; better another process than this one.
-        program = "import sys; from scipy.io import loadmat; loadmat(sys.argv[1])"
-        tried = subprocess.run(
-            [sys.executable, "-c", program, path], capture_output=True, check=False
-        )
-        if tried.returncode < 0:
-            raise ValueError(f"SciPy's reader crashes over it, by signal {-tried.returncode}")
-        try:
-            found: dict[str, Any] = loadmat(path, variable_names=wanted, spmatrix=False)
-        except NotImplementedError as error:
-            raise ValueError("version 7.3, HDF5; save it with `save -v7`") from error
+        found = _load(path, wanted)
     for name in wanted:
         if name not in found:
             raise ValueError(
@@ -55,3 +60,21 @@ def read_mat(
         if labels.dtype == object:  # a cell array of strings
             labels = np.array([str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in labels])
     return store_arrays(first, second, labels=labels, ignore_zeroes=ignore_zeroes, name=str(path))
+
+
+def _load(path: Path, names: list[str]) -> dict[str, Any]:
+    """What `scipy.io.loadmat` finds.
+
+    Raises:
+        ValueError: with its reason, or the signal that ended it.
+    """
+    command = [sys.executable, "-c", _READER, str(path.absolute()), *names]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    if ended.returncode:
+        how = f"signal {-ended.returncode}" if ended.returncode < 0 else f"{ended.returncode}"
+        said = ended.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(f"SciPy's reader ended with {how}{': ' + said[-1] if said else ''}")
+    found = pickle.loads(ended.stdout)  # of our own process, not of the file
+    if isinstance(found, ValueError):
+        raise found
+    return dict(found)
