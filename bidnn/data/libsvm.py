@@ -239,20 +239,11 @@ def _read_blocks(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int]]:
     line = 1
     try:
         with _open_text(path) as file:
-            start = file.read(3)
-            pieces = [b"" if start == BYTE_ORDER_MARK else start]
-            while piece := file.read(block_bytes):
-                end = piece.rfind(b"\n") + 1
-                if not end:
-                    pieces.append(piece)
-                    continue
-                pieces.append(piece[:end])
-                block = b"".join(pieces)
-                yield block, line
-                line += block.count(b"\n")
-                pieces = [piece[end:]]
-            if rest := b"".join(pieces):
-                yield rest, line
+            text = file.read(3).removeprefix(BYTE_ORDER_MARK)
+            while text := text + file.read(block_bytes) + file.readline():
+                yield text, line
+                line += text.count(b"\n")
+                text = b""
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LibsvmError(
             f"{path}, after line {line}: the gzip file is cut off or damaged ({error}); "

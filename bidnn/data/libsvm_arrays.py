@@ -76,7 +76,7 @@ def parse_fast(text: bytes, first_line: int, rule: IndexRule) -> RawRows | None:
     Returns:
         What `parse_exactly` returns; None if anything is not as it should be, or just unusual.
     """
-    if b"\0" in text or BYTE_ORDER_MARK in text:
+    if b"\0" in text or (not text.isascii() and BYTE_ORDER_MARK in text):
         return None
     if not text.endswith(b"\n"):
         text += b"\n"
