@@ -18,7 +18,8 @@ from bidnn.losses import LossConfig, pair_loss
 from bidnn.network import Network
 from bidnn.training import quiet_lightning
 
-EPOCHS = 50
+LENGTHS = (2, 52)  # epochs
+ROUNDS = 3
 BATCH = 128
 PAPER = (100, 4096, 2048, 2048)
 
@@ -30,11 +31,11 @@ def deep_cca() -> list[Row]:
     quiet_lightning()
     store = load_halves()
     views = list(store.take(slice(None)))
-    times = []
-    for epochs in (2, 2 + EPOCHS):
+    seconds = {(name, epochs): float("inf") for name in ("ours", "other") for epochs in LENGTHS}
+    for epochs in LENGTHS * ROUNDS:
         started = time.perf_counter()
         BiDNN(hdn=256, rep=128, epochs=epochs, verbosity=0, batch_size=BATCH).fit(*views)
-        ours = time.perf_counter() - started
+        _keep_least(seconds, ("ours", epochs), started)
         loader = DataLoader(MultiviewDataset(views), BATCH, shuffle=True, drop_last=True)
         encoders = [nn.Sequential(nn.Linear(32, 256), nn.Tanh(), nn.Linear(256, 64)) for _ in views]
         trainer = Trainer(
@@ -47,8 +48,12 @@ def deep_cca() -> list[Row]:
         )
         started = time.perf_counter()
         trainer.fit(DCCA(64, encoders), loader)
-        times.append((ours, time.perf_counter() - started))
-    ours, other = (1000 * (long - short) / EPOCHS for short, long in zip(*times, strict=True))
+        _keep_least(seconds, ("other", epochs), started)
+    short, long = LENGTHS
+    ours, other = (
+        1000 * (seconds[name, long] - seconds[name, short]) / (long - short)
+        for name in ("ours", "other")
+    )
     return [
         Row(
             name="epoch of 1797 digits",
@@ -58,6 +63,12 @@ def deep_cca() -> list[Row]:
             against="cca_zoo's deep CCA",
         )
     ]
+
+
+def _keep_least(
+    seconds: dict[tuple[str, int], float], which: tuple[str, int], started: float
+) -> None:
+    seconds[which] = min(seconds[which], time.perf_counter() - started)
 
 
 def matrix_rate() -> list[Row]:

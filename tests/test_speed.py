@@ -129,11 +129,14 @@ def test_settings_that_cannot_be_are_refused(monkeypatch):
         fit(SpeedConfig(compile=True), SgdConfig())
 
 
-def test_bf16_is_taken_where_it_is_faster(monkeypatch):
+@pytest.mark.parametrize(
+    ("instructions", "is_faster"),
+    [({"amx_bf16": True}, True), ({"avx512_bf16": True}, True), ({"avx2": True}, False)],
+)
+def test_bf16_is_taken_where_it_is_faster(monkeypatch, instructions, is_faster):
     auto, cpu = SpeedConfig(bf16=Bf16.auto), torch.device("cpu")
-    for supported in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda s=supported: {"amx_bf16": s})
-        assert auto.takes_bf16(1e9, cpu) is supported
-        assert not auto.takes_bf16(1e6, cpu)
-        assert not SpeedConfig().takes_bf16(1e9, cpu)
-        assert SpeedConfig(bf16=Bf16.always).takes_bf16(1e6, cpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert auto.takes_bf16(1e9, cpu) is is_faster
+    assert not auto.takes_bf16(1e6, cpu)
+    assert not SpeedConfig().takes_bf16(1e9, cpu)
+    assert SpeedConfig(bf16=Bf16.always).takes_bf16(1e6, cpu)
