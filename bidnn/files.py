@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all."""
+"""Files and folders that appear under their name whole, or not at all."""
 
 import os
 import shutil
@@ -26,14 +26,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the folder cannot be written, or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = f".{path.name}.{_HOST}-"
-    for left in path.parent.iterdir():
-        if left.name.startswith(mine) and left.suffix == ".part":
-            owner = left.name.removeprefix(mine).split(".")[0]
-            if owner.isdigit() and not _runs(int(owner)):
-                left.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(".part", f"{mine}{os.getpid()}.", path.parent)
+    handle, name = tempfile.mkstemp(".part", _begin(path), path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w+b") as file:
@@ -45,6 +38,34 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Makes a temporary folder beside `path` that takes its name when the block ends well.
+
+    As `whole_file`; but if another process makes the same folder meanwhile, that one stays.
+
+    Args:
+        path: the final name; the files in it are made by the block.
+
+    Raises:
+        OSError: if the folder cannot be written, or the disk is full.
+    """
+    temporary = Path(tempfile.mkdtemp(".part", _begin(path), path.parent))
+    try:
+        yield temporary
+        for written in temporary.iterdir():
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(0o777 & ~_umask())
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -103,6 +124,22 @@ def check_room(path: Path, size: int, what: str) -> None:
             f"{what}: {size / 1e6:.3g} MB are needed in {path.parent}, and {free / 1e6:.3g} MB are "
             "free; choose another folder, or make room"
         )
+
+
+def _begin(path: Path) -> str:
+    """Makes the parent and removes what killed processes left in it; how a new name begins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = f".{path.name}.{_HOST}-"
+    for left in path.parent.iterdir():
+        if left.name.startswith(mine) and left.suffix == ".part":
+            owner = left.name.removeprefix(mine).split(".")[0]
+            if not owner.isdigit() or _runs(int(owner)):
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return f"{mine}{os.getpid()}."
 
 
 def _runs(process: int) -> bool:

@@ -72,8 +72,7 @@ class Checkpoints(Checkpoint):
 
     A checkpoint within an epoch holds how far the epoch is; the training goes on from there to the
     byte. SIGTERM and Ctrl-C stop it after the batches at hand, or after what an epoch ends with
-    (outputs, the command);
-    a second one stops it at once.
+    (outputs, the command); a second one stops it at once.
     """
 
     def __init__(
@@ -110,9 +109,8 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             check_writable(self.path)
             weights = sum(v.numel() * v.element_size() for v in pl_module.state_dict().values())
-            check_room(
-                self.path, 2 * 3 * weights, "checkpoints"
-            )  # Adam's state is twice the weights
+            # Adam's state is twice the weights.
+            check_room(self.path, 2 * 3 * weights, "checkpoints")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over the signals."""

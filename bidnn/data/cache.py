@@ -7,9 +7,6 @@ how it is read, so that a changed file is read anew. The folder may be deleted a
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from scipy.sparse import csr_array
 from bidnn.data.libsvm import LibsvmError, iter_libsvm
 from bidnn.data.libsvm_rows import IndexBase
 from bidnn.data.store import PairStore
+from bidnn.files import whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +52,8 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
     folder = path.with_name(f"{path.name}.cache") / hashlib.sha256(how.encode()).hexdigest()[:32]
     if not folder.is_dir():
         try:
-            _make(path, sizes, base, folder)
+            with whole_folder(folder) as temporary:
+                _fill(temporary, path, sizes, base)
         except LibsvmError:
             raise
         except OSError as error:
@@ -66,33 +65,13 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
     return _open(folder, sizes, str(path))
 
 
-def _make(path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path) -> None:
-    """Parses the file into a folder that takes its name when all is there."""
-    folder.parent.mkdir(exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        meta = _parse(path, sizes, base, temporary)
-        for part in PARTS:
-            if meta[part]["values"] >= DENSE_SHARE * meta["rows"] * meta[part]["columns"]:
-                _make_dense(temporary, part, meta)
-        (temporary / "meta.json").write_text(json.dumps(meta) + "\n")
-        for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.chmod(0o777 & ~_umask())
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _fill(folder: Path, path: Path, sizes: tuple[int, int], base: IndexBase) -> None:
+    """Parses the file into a folder."""
+    meta = _parse(path, sizes, base, folder)
+    for part in PARTS:
+        if meta[part]["values"] >= DENSE_SHARE * meta["rows"] * meta[part]["columns"]:
+            _make_dense(folder, part, meta)
+    (folder / "meta.json").write_text(json.dumps(meta) + "\n")
 
 
 def _parse(path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from bidnn.data.export import export
-from bidnn.files import check_writable
+from bidnn.files import check_room, check_writable
 from bidnn.programs.config import ConvertConfig
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,9 @@ def run(config: ConvertConfig) -> None:
     store = source.open(None)
     store = store.drop(source.missing_rate, config.seed, source.missing_modality)
     log.info(store.describe())
+    if path.suffix in (".npz", ".npy"):
+        size = 4 * len(store) * (store.mod1size + store.mod2size)
+        check_room(path, size, f"output.path={path}")
     files = export(store, path, zero_based=config.output.zero_based)
     kind = {".npz": "npz", ".npy": "npy"}.get(path.suffix, "libsvm")
     settings = [f"data={kind}", *(f"data.{key}={file}" for key, file in files.items())]

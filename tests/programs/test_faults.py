@@ -41,6 +41,15 @@ def test_an_output_that_will_not_fit_is_refused_before_the_first_epoch(small_dis
     assert not list(folder.glob("embedding*"))
 
 
+def test_a_conversion_that_will_not_fit_is_refused(small_disk):
+    text = small_disk / "rows.txt"
+    text.write_text("".join(f"{row} 1:0.5 {row + 2}:0.25\n" for row in range(60)))
+    rows = ("data=libsvm", f"data.path={text}", "data.mod1size=1", "data.mod2size=99999")
+    line = refused("scripts/convert.py", *rows, f"output.path={small_disk / 'rows.npz'}")
+    assert "24 MB are needed" in line
+    assert not list(small_disk.glob("*.npz"))
+
+
 def test_a_disk_that_fills_up_leaves_whole_files_and_the_last_checkpoint(small_disk, tmp_path):
     """The command fills the disk after the first output."""
     folder, filler = small_disk / "run", small_disk / "filler"
@@ -127,20 +136,27 @@ def test_a_signal_ends_a_hanging_command_at_the_second_time(tmp_path):
     assert not any(b"sleep\x00600" in line for line in command_lines())
 
 
-def test_what_a_killed_process_left_behind_is_removed(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "half"),
+    [
+        ("whole_file", "made.write(b'half'); made.flush()"),
+        ("whole_folder", "(made / 'part').write_bytes(b'half')"),
+    ],
+)
+def test_what_a_killed_process_left_behind_is_removed(tmp_path, kind, half):
     program = (
-        "import os, signal, sys; from pathlib import Path; from bidnn.files import whole_file\n"
-        "with whole_file(Path(sys.argv[1])) as file:\n"
-        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"import os, signal, sys; from pathlib import Path; from bidnn.files import {kind}\n"
+        f"with {kind}(Path(sys.argv[1])) as made:\n"
+        f"    {half}; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    path = tmp_path / "out.npz"
+    path = tmp_path / "out"
     for _ in range(3):
         subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, check=False)
     assert not path.exists()
     assert len(list(tmp_path.iterdir())) == 1
-    (tmp_path / f".other.npz.{os.uname().nodename}-1.x.part").write_text("of another file")
+    (tmp_path / f".other.{os.uname().nodename}-1.x.part").write_text("of another file")
     subprocess.run(
         [sys.executable, "-c", program.replace("os.kill", "print"), str(path)], cwd=ROOT, check=True
     )
-    assert path.read_bytes() == b"half"
+    assert (path if kind == "whole_file" else path / "part").read_bytes() == b"half"
     assert len(list(tmp_path.iterdir())) == 2

@@ -295,3 +295,16 @@ def test_two_processes_train_as_one_with_the_same_batches(features):
     assert two == pytest.approx(one, rel=1e-5)
     vectors = [arrays(features / n / "embedding_final.npz")["embedding"] for n in folders]
     np.testing.assert_allclose(*vectors, atol=1e-5)
+
+
+def test_a_conversion_says_how_to_train_on_it(features):
+    rows = ("data=npz", f"data.path={features / 'features.npz'}")
+    trained = ("data.batch_size=16", *TINY, "output.path=out.npy")
+    succeed(TRAIN, *rows, *trained, cwd=features)
+    before = arrays(features / "out.npy")
+    for name in ("rows.npz", "rows.npy", "rows.txt"):
+        said = succeed("scripts/convert.py", *rows, f"output.path={features / name}").err
+        command = re.search(r"to train on it: python scripts/train\.py (.*)", said)
+        (features / "out.npy").unlink()
+        succeed(TRAIN, *command[1].split(), *trained, cwd=features)
+        np.testing.assert_array_equal(arrays(features / "out.npy"), before)
