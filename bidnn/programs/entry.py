@@ -29,6 +29,7 @@ from bidnn.training import quiet_lightning
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+SWEEP = ("-m", "--multirun")
 USER_ERRORS = (
     ValueError,
     OSError,
@@ -79,7 +80,8 @@ def hydra_program(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
             # Hydra would print its own message and exit; raised, the error gets its one line below.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
             try:
-                sys.argv[1:] = own_arguments(sys.argv[1:])
+                # argparse takes settings in one piece: a flag between them would end it.
+                sys.argv[1:] = sorted(own_arguments(sys.argv[1:]), key=lambda a: a not in SWEEP)
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
                     job
                 )()

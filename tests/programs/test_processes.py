@@ -68,7 +68,7 @@ def test_torchrun_starts_one_run_in_the_folder_that_is_named(tmp_path):
 
 
 def test_a_sweep_can_be_given_to_submitit(tmp_path):
-    settings = ("-m", "seed=1,2", "hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}")
+    settings = ("seed=1,2", "-m", "hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}")
     succeed(TRAIN, *settings, *TINY, cwd=tmp_path)
     assert all((tmp_path / job / "embedding_final.npz").is_file() for job in ("0", "1"))
 
