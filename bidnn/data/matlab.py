@@ -68,7 +68,8 @@ def _load(path: Path, names: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: with its reason, or the signal that ended it.
     """
-    command = [sys.executable, "-c", _READER, str(path.absolute()), *names]
+    # -P: without it Python would import from the current folder, whatever lies there.
+    command = [sys.executable, "-P", "-c", _READER, str(path.absolute()), *names]
     ended = subprocess.run(command, capture_output=True, check=False)
     if ended.returncode:
         how = f"signal {-ended.returncode}" if ended.returncode < 0 else f"{ended.returncode}"

@@ -95,3 +95,12 @@ def test_matlab_files_that_cannot_be_read_are_refused(tmp_path):
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(500))
     with pytest.raises(ValueError, match="save -v7"):
         read_mat(path, ("first", "second"), ignore_zeroes=True)
+
+
+def test_reading_matlab_files_runs_nothing_that_lies_in_the_current_folder(tmp_path, monkeypatch):
+    path = tmp_path / "rows.mat"
+    savemat(path, {"first": np.ones((3, 2)), "second": np.ones((3, 2))})
+    for name in ("pickle", "scipy", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_mat(path, ("first", "second"), ignore_zeroes=True)) == 3
