@@ -4,10 +4,11 @@ cca_zoo is a package of its own: `pip install cca-zoo`.
 """
 
 import time
+from functools import partial
 
 import torch
 from lightning import Trainer
-from rows import Row
+from rows import Row, in_turn
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -19,7 +20,6 @@ from bidnn.network import Network
 from bidnn.training import quiet_lightning
 
 LENGTHS = (2, 52)  # epochs
-ROUNDS = 3
 BATCH = 128
 PAPER = (100, 4096, 2048, 2048)
 
@@ -31,11 +31,11 @@ def deep_cca() -> list[Row]:
     quiet_lightning()
     store = load_halves()
     views = list(store.take(slice(None)))
-    seconds = {(name, epochs): float("inf") for name in ("ours", "other") for epochs in LENGTHS}
-    for epochs in LENGTHS * ROUNDS:
-        started = time.perf_counter()
+
+    def ours(epochs: int) -> None:
         BiDNN(hdn=256, rep=128, epochs=epochs, verbosity=0, batch_size=BATCH).fit(*views)
-        _keep_least(seconds, ("ours", epochs), started)
+
+    def other(epochs: int) -> None:
         loader = DataLoader(MultiviewDataset(views), BATCH, shuffle=True, drop_last=True)
         encoders = [nn.Sequential(nn.Linear(32, 256), nn.Tanh(), nn.Linear(256, 64)) for _ in views]
         trainer = Trainer(
@@ -46,29 +46,20 @@ def deep_cca() -> list[Row]:
             enable_checkpointing=False,
             enable_model_summary=False,
         )
-        started = time.perf_counter()
         trainer.fit(DCCA(64, encoders), loader)
-        _keep_least(seconds, ("other", epochs), started)
-    short, long = LENGTHS
-    ours, other = (
-        1000 * (seconds[name, long] - seconds[name, short]) / (long - short)
-        for name in ("ours", "other")
-    )
+
+    tasks = [partial(task, epochs) for task in (ours, other) for epochs in LENGTHS]
+    ours_short, ours_long, other_short, other_long = in_turn(*tasks)
+    per_epoch = 1000 / (LENGTHS[1] - LENGTHS[0])
     return [
         Row(
             name="epoch of 1797 digits",
-            ours=ours,
-            other=other,
+            ours=per_epoch * (ours_long - ours_short),
+            other=per_epoch * (other_long - other_short),
             unit="ms",
             against="cca_zoo's deep CCA",
         )
     ]
-
-
-def _keep_least(
-    seconds: dict[tuple[str, int], float], which: tuple[str, int], started: float
-) -> None:
-    seconds[which] = min(seconds[which], time.perf_counter() - started)
 
 
 def matrix_rate() -> list[Row]:

@@ -1,5 +1,7 @@
-"""One line of the table that `make bench` prints."""
+"""The lines of the table that `make bench` prints, and how tasks are timed beside each other."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -35,3 +37,15 @@ class Row:
 
 
 HEAD = f"{'':34}{'bidnn':>10}{'other':>10} {'unit':7}{'ratio':>7}    {'against':30}wanted"
+ROUNDS = 3
+
+
+def in_turn(*tasks: Callable[[], object]) -> list[float]:
+    """The least seconds of each task; taking turns spreads what else the machine does."""
+    seconds = [float("inf")] * len(tasks)
+    for _ in range(ROUNDS):
+        for number, task in enumerate(tasks):
+            start = time.perf_counter()
+            task()
+            seconds[number] = min(seconds[number], time.perf_counter() - start)
+    return seconds

@@ -1,13 +1,11 @@
 """libsvm text read and written beside scikit-learn, and read again from its cache."""
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rows import Row
+from rows import Row, in_turn
 from scipy.sparse import csr_array, csr_matrix, random_array
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
@@ -19,7 +17,6 @@ COLUMNS = sum(SIZES)
 MEGABYTES = 100
 BYTES_PER_VALUE = 15
 DENSITY = 0.02
-ROUNDS = 3
 
 
 def libsvm() -> list[Row]:
@@ -66,9 +63,9 @@ def _compare(name: str, matrix: NDArray[np.float32] | csr_array, folder: Path) -
     def cached() -> None:
         source.open(None)
 
-    written = _in_turn(write, dump)
+    written = in_turn(write, dump)
     source.open(None)
-    found = _in_turn(read, cached, load)
+    found = in_turn(read, cached, load)
     values = (matrix.size if isinstance(matrix, np.ndarray) else matrix.nnz) / 1e6
     against = {"unit": "M/s", "against": "scikit-learn", "other": values / found[2]}
     return [
@@ -83,14 +80,3 @@ def _compare(name: str, matrix: NDArray[np.float32] | csr_array, folder: Path) -
         Row(name=f"libsvm values read, {name}", ours=values / found[0], aim="≥ 5", **against),
         Row(name=f"  again, from the cache, {name}", ours=values / found[1], **against),
     ]
-
-
-def _in_turn(*tasks: Callable[[], None]) -> list[float]:
-    """The least seconds of each task; taking turns spreads what else the machine does."""
-    seconds = [float("inf")] * len(tasks)
-    for _ in range(ROUNDS):
-        for number, task in enumerate(tasks):
-            start = time.perf_counter()
-            task()
-            seconds[number] = min(seconds[number], time.perf_counter() - start)
-    return seconds

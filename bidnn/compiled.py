@@ -59,8 +59,11 @@ class CompiledStep:
         self._rate = torch.zeros((), device=device)
         self._compiles = True
 
-        def losses_of(values: list[Tensor], *batch: Any) -> tuple[Tensor, Losses]:  # noqa: ANN401
-            def call(*inputs: Tensor) -> Any:  # noqa: ANN401
+        def losses_of(
+            values: list[Tensor],
+            *batch: Any,  # noqa: ANN401 — two tensors, and one or None
+        ) -> tuple[Tensor, Losses]:
+            def call(*inputs: Tensor) -> Any:  # noqa: ANN401 — whatever it gives
                 return functional_call(network, dict(zip(names, values, strict=True)), inputs)
 
             losses = objective(call, *batch)

@@ -56,7 +56,11 @@ class BiDNN:
         second_from_first = net.translate(first=first)
     """
 
-    def __init__(self, config: Config | None = None, **settings: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        config: Config | None = None,
+        **settings: Any,  # noqa: ANN401 — fields of Config
+    ) -> None:
         """Takes settings; nothing is read or built yet.
 
         Args:
@@ -342,7 +346,11 @@ def _matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
     return np.asarray(values)
 
 
-def _pair(model: Model, first: Any, second: Any) -> PairStore:  # noqa: ANN401
+def _pair(
+    model: Model,
+    first: Any,  # noqa: ANN401 — an array, a sparse matrix or None
+    second: Any,  # noqa: ANN401 — likewise
+) -> PairStore:
     """Rows to embed; a modality that is None is missing in all of them."""
     if first is None and second is None:
         raise ValueError("no rows: give first, second, or both")

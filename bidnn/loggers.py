@@ -21,7 +21,7 @@ class Figures(TensorBoardLogger):
         """Writes figures, if it still can."""
         self._try(lambda: super(Figures, self).log_metrics(metrics, step))
 
-    def log_hyperparams(self, *settings: Any, **more: Any) -> None:  # noqa: ANN401
+    def log_hyperparams(self, *settings: Any, **more: Any) -> None:  # noqa: ANN401 — Lightning's
         """Writes settings, if it still can."""
         self._try(lambda: super(Figures, self).log_hyperparams(*settings, **more))
 

@@ -137,7 +137,7 @@ class TrainingModule(LightningModule):
         if self.trainer.world_size > 1:
             self.manual_backward(losses.total)  # which adds up the gradients of all processes
         else:
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            losses.total.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         return losses
 
@@ -227,9 +227,7 @@ class TrainingModule(LightningModule):
         )
 
     def _data(self) -> PairDataModule:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
-        assert isinstance(data, PairDataModule)
-        return data
+        return PairDataModule.of(self.trainer)
 
     def _means(self, stage: str) -> dict[str, Tensor]:
         """Means over all rows of an epoch, and over all processes."""

@@ -121,7 +121,7 @@ class Checkpoints(Checkpoint):
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Within an epoch: by time, and when told to stop; its last batches belong to its end."""
         loop = trainer.fit_loop.epoch_loop
         if loop.batch_progress.is_last_batch or loop._is_training_done:

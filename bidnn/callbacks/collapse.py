@@ -40,8 +40,7 @@ class CollapseCheck(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at the targets."""
         assert isinstance(pl_module, TrainingModule)
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
-        assert isinstance(data, PairDataModule)
+        data = PairDataModule.of(trainer)
         self._sample = _sample(pl_module.model, data.store, data.complete_rows[: self.rows])
         if trainer.is_global_zero:
             for line in unreachable(pl_module.model, data.store, data.complete_rows):

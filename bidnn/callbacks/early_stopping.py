@@ -14,7 +14,13 @@ class StopEarly(EarlyStopping):
     between as epochs without improvement.
     """
 
-    def __init__(self, monitor: str, *, first_epoch: int = 0, **settings: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        monitor: str,
+        *,
+        first_epoch: int = 0,
+        **settings: Any,  # noqa: ANN401 — Lightning's
+    ) -> None:
         """Takes Lightning's settings.
 
         Args:

@@ -30,8 +30,7 @@ class Progress(Callback):
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             ends.append(trainer.max_epochs)
         if trainer.max_steps > 0:
-            data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
-            assert isinstance(data, PairDataModule)
+            data = PairDataModule.of(trainer)
             ends.append(math.ceil(trainer.max_steps / data.batches))
         total = min(ends, default=None)
         self._bar = tqdm(

@@ -39,8 +39,7 @@ class Report(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Computes, prints and keeps the figures."""
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
-        assert isinstance(data, PairDataModule)
+        data = PairDataModule.of(trainer)
         assert isinstance(pl_module, TrainingModule)
         if data.store.labels is None or len(data.store) > self.max_rows:
             return

@@ -68,7 +68,7 @@ def read_npy(
 
 def store_arrays(
     first: Any,  # noqa: ANN401 — an array or a sparse matrix
-    second: Any,  # noqa: ANN401
+    second: Any,  # noqa: ANN401 — likewise
     *,
     labels: NDArray[Any] | None = None,
     present_first: NDArray[Any] | None = None,

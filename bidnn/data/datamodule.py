@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -217,6 +217,13 @@ class PairDataModule(LightningDataModule):
             batch_size = len(self.train_rows)
         self.store, self.batch_size, self.seed = store, batch_size, seed
         self.shuffle = shuffle
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "PairDataModule":
+        """The one that a trainer fits on."""
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
+        assert isinstance(data, cls)
+        return data
 
     @property
     def batches_per_chunk(self) -> int:

@@ -222,7 +222,9 @@ def find_present(
     return present
 
 
-def _look_at(part: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:  # noqa: ANN401
+def _look_at(
+    part: Any,  # noqa: ANN401 — an array or a sparse matrix
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """By row: all NaN, all finite (as float32), anything but zeros."""
     with np.errstate(over="ignore"):
         part = part.astype(np.float32, copy=False)

@@ -38,7 +38,10 @@ def test_every_score_is_the_mean_over_all_orders_of_the_ties(ranking):
         assert np.isnan(found.average_precision[0])
         assert np.isnan(found.ndcg[0]).all()
         return
-    expect = lambda measure, *k: oracles.over_orders(scores, relevant, measure, total, *k)  # noqa: E731
+
+    def expect(measure, *k):
+        return oracles.over_orders(scores, relevant, measure, total, *k)
+
     assert found.average_precision[0] == pytest.approx(expect(oracles.average_precision))
     assert found.first_rank[0] == pytest.approx(expect(oracles.first_rank))
     for column, k in enumerate(CUTOFFS):
