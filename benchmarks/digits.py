@@ -10,7 +10,7 @@ the mean squared error over both halves of all rows.
 import numpy as np
 
 from bidnn import BiDNN
-from bidnn.data.digits import load_halves
+from bidnn.data.formats.digits import load_halves
 from bidnn.evaluation.retrieval import by_label, retrieve
 
 ORIGINAL = {"mAP": "0.581–0.587", "P@10": "0.906–0.910", "error": "0.0443–0.0446"}

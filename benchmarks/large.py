@@ -17,9 +17,9 @@ from rows import Row
 from scipy.sparse import csr_array, hstack, random_array
 
 from bidnn.architecture import NetworkConfig
-from bidnn.bundle import Trained, save_bundle
-from bidnn.data.libsvm import write_libsvm
-from bidnn.inference import MissingStrategy, Model
+from bidnn.data.formats.libsvm.text import write_libsvm
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.saved import Trained, save_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (100, 4096)

@@ -6,10 +6,11 @@ import numpy as np
 from rows import Row
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.arrays import store_arrays
-from bidnn.data.scaling import ScalingConfig, ScalingKind, fit_scaling
+from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.store import Modality, PairStore
-from bidnn.inference import MissingStrategy, Model, infer
+from bidnn.model.inference import infer
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
 
 DECADES = (1_000, 10_000, 100_000, 1_000_000)
 SIZES = (32, 32)

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 
 from bidnn import BiDNN
 from bidnn.architecture import NetworkConfig
-from bidnn.data.digits import load_halves
+from bidnn.data.formats.digits import load_halves
 from bidnn.losses import LossConfig, pair_loss
 from bidnn.network import Network
-from bidnn.training import quiet_lightning
+from bidnn.training.fit import quiet_lightning
 
 LENGTHS = (2, 52)  # epochs
 BATCH = 128

@@ -11,19 +11,20 @@ from lightning import Trainer
 from rows import Row
 
 from bidnn.architecture import NetworkConfig
-from bidnn.bundle import Trained
 from bidnn.data import order
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.digits import load_halves
+from bidnn.data.formats.digits import load_halves
 from bidnn.data.order import Shuffle
-from bidnn.data.scaling import ScalingConfig
 from bidnn.data.store import PairStore
-from bidnn.embedding import EmbeddingConfig
 from bidnn.evaluation.retrieval import mean_average_precision
-from bidnn.inference import MissingStrategy, embed
 from bidnn.losses import LossConfig
-from bidnn.optimizers import SgdConfig
-from bidnn.training import fresh_model, quiet_lightning, train
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.inference import embed
+from bidnn.model.model import MissingStrategy
+from bidnn.model.saved import Trained
+from bidnn.model.scaling import ScalingConfig
+from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.optimizers import SgdConfig
 
 SEEDS = 3
 BLOCK, POOL = 8, 256

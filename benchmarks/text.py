@@ -9,7 +9,7 @@ from rows import Row, in_turn
 from scipy.sparse import csr_array, csr_matrix, random_array
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
-from bidnn.data.libsvm import read_libsvm, write_libsvm
+from bidnn.data.formats.libsvm.text import read_libsvm, write_libsvm
 from bidnn.data.sources import LibsvmSource
 
 SIZES = (100, 4096)

@@ -2,8 +2,8 @@
 
 from importlib.metadata import version
 
-from bidnn.config import Config
 from bidnn.estimator import BiDNN, load
+from bidnn.original.config import Config
 
 __all__ = ["BiDNN", "Config", "__version__", "load"]
 __version__ = version("bidnn")

@@ -7,6 +7,8 @@ from math import inf
 import torch
 from torch import Tensor
 
+from bidnn.errors import UserError
+
 
 class Activation(Enum):
     """The function that follows every layer, the output layer included."""
@@ -69,15 +71,15 @@ class NetworkConfig:
             ValueError: naming the key and the range.
         """
         if self.hdn < 1:
-            raise ValueError(f"model.hdn={self.hdn}: a hidden layer needs at least one unit")
+            raise UserError(f"model.hdn={self.hdn}: a hidden layer needs at least one unit")
         if self.rep < 2 or self.rep % 2:
-            raise ValueError(
+            raise UserError(
                 f"model.rep={self.rep}: the embedding is two centres of rep/2 units each, "
                 f"so rep must be even; use {max(2, self.rep + 1)}"
             )
         for key in ("dropout", "input_dropout"):
             if not 0.0 <= getattr(self, key) < 1.0:
-                raise ValueError(f"model.{key}={getattr(self, key)}: must be in [0, 1)")
+                raise UserError(f"model.{key}={getattr(self, key)}: must be in [0, 1)")
 
     @property
     def output(self) -> Activation:

@@ -12,26 +12,28 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bidnn.architecture import Activation, NetworkConfig
-from bidnn.bundle import Trained, check_settings, load_bundle, save_bundle
-from bidnn.callbacks.collapse import CollapseCheck
-from bidnn.callbacks.progress import Progress
-from bidnn.callbacks.run_command import RunCommand
-from bidnn.callbacks.write_model import WriteModel
-from bidnn.callbacks.write_outputs import WriteOutputs
-from bidnn.config import Config
-from bidnn.data.arrays import store_arrays
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.libsvm import IndexBase
-from bidnn.data.scaling import ScalingConfig, ScalingKind, fit_scaling
+from bidnn.data.formats.arrays import store_arrays
+from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.sources import open_libsvm, split_store
 from bidnn.data.store import PairStore
-from bidnn.embedding import EmbeddingConfig
-from bidnn.inference import Block, MissingStrategy, Model, OutputKind, check_sizes, embed, infer
+from bidnn.errors import UserError
 from bidnn.losses import LossConfig
-from bidnn.optimizers import SgdConfig
-from bidnn.original_model import read_model
-from bidnn.outputs import OutputConfig
-from bidnn.training import fresh_model, quiet_lightning, train
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.outputs import OutputConfig
+from bidnn.model.saved import Trained, check_settings, load_bundle, save_bundle
+from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
+from bidnn.original.config import Config
+from bidnn.original.model_file import read_model
+from bidnn.training.callbacks.collapse import CollapseCheck
+from bidnn.training.callbacks.progress import Progress
+from bidnn.training.callbacks.run_command import RunCommand
+from bidnn.training.callbacks.write_model import WriteModel
+from bidnn.training.callbacks.write_outputs import WriteOutputs
+from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.optimizers import SgdConfig
 
 log = logging.getLogger(__name__)
 
@@ -88,17 +90,17 @@ class BiDNN:
         """
         config = self.config
         if config.mod1size is None or config.mod2size is None:
-            raise ValueError("mod1size and mod2size are not set; Config(mod1size=…, mod2size=…)")
+            raise UserError("mod1size and mod2size are not set; Config(mod1size=…, mod2size=…)")
         sizes = (config.mod1size, config.mod2size)
         zeroes = config.ignore_zeroes
         if X is None:
             if config.fname_in is None:
-                raise ValueError("no rows: give load_dataset a matrix, or set fname_in")
+                raise UserError("no rows: give load_dataset a matrix, or set fname_in")
             path = Path(config.fname_in)
             self._store = open_libsvm(path, *sizes, IndexBase.auto, ignore_zeroes=zeroes)
             return self
         if X.shape[1] != sum(sizes):
-            raise ValueError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
+            raise UserError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
         text = None if labels is None else np.asarray(labels).astype(np.str_)
         if sparse.issparse(X):
             rows = sparse.csr_array(X, dtype=np.float32)
@@ -214,7 +216,7 @@ class BiDNN:
     def _train(self, store: PairStore, outputs: list[Callback]) -> None:
         config = self.config
         if config.epochs < 0:
-            raise ValueError(f"epochs={config.epochs}: must be at least 0")
+            raise UserError(f"epochs={config.epochs}: must be at least 0")
         optimizer = SgdConfig(lr=config.lr, momentum=config.momentum)
         data = PairDataModule(
             store, batch_size=config.batch_size, seed=config.seed, trains=config.epochs > 0
@@ -337,7 +339,7 @@ def _choice(kind: type[Choice], value: str, name: str) -> Choice:
         return kind(value)
     except ValueError:
         known = ", ".join(str(member.value) for member in kind)
-        raise ValueError(f"{name}={value}: choose one of {known}") from None
+        raise UserError(f"{name}={value}: choose one of {known}") from None
 
 
 def _matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
@@ -353,7 +355,7 @@ def _pair(
 ) -> PairStore:
     """Rows to embed; a modality that is None is missing in all of them."""
     if first is None and second is None:
-        raise ValueError("no rows: give first, second, or both")
+        raise UserError("no rows: give first, second, or both")
     given = [None if values is None else _matrix(values) for values in (first, second)]
     rows = next(values.shape[0] for values in given if values is not None)
     sizes = (model.mod1size, model.mod2size)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from bidnn.errors import UserError
+
 _HOST = socket.gethostname().replace(".", "-")
 
 
@@ -86,7 +88,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: no readable {kind} ({reason})") from error
+        raise UserError(f"{path}: no readable {kind} ({reason})") from error
 
 
 def check_writable(path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bidnn.errors import UserError
 from bidnn.network import Outputs
 
 
@@ -56,14 +57,14 @@ class LossConfig:
             ValueError: naming the key.
         """
         if not 0.0 <= self.self_weight < 1.0:
-            raise ValueError(f"loss.self_weight={self.self_weight}: must be in [0, 1)")
+            raise UserError(f"loss.self_weight={self.self_weight}: must be in [0, 1)")
         if not self.temperature > 0.0:
-            raise ValueError(f"loss.temperature={self.temperature}: must be above 0")
+            raise UserError(f"loss.temperature={self.temperature}: must be above 0")
         for key in ("alignment", "neighbourhood"):
             if not 0.0 <= getattr(self, key) < float("inf"):
-                raise ValueError(f"loss.{key}={getattr(self, key)}: must be at least 0")
+                raise UserError(f"loss.{key}={getattr(self, key)}: must be at least 0")
         if self.incomplete_rows and not self.self_weight:
-            raise ValueError(
+            raise UserError(
                 "loss.incomplete_rows=true trains the self paths; set loss.self_weight=0.5 too"
             )
 

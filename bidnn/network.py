@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bidnn.architecture import NetworkConfig
+from bidnn.errors import UserError
 
 
 class Outputs(NamedTuple):
@@ -78,7 +79,7 @@ class Network(nn.Module):
         """
         super().__init__()
         if mod1size < 1 or mod2size < 1:
-            raise ValueError(f"both modalities need columns, not {mod1size} and {mod2size}")
+            raise UserError(f"both modalities need columns, not {mod1size} and {mod2size}")
         self.mod1size, self.mod2size, self.config = mod1size, mod2size, config
         hdn, centre = config.hdn, config.rep // 2
         self.first_to_second = Direction(mod1size, hdn, centre, mod2size, own_centre=True)

@@ -16,11 +16,11 @@ import numpy as np
 from mutation import run
 
 from bidnn.architecture import NetworkConfig
-from bidnn.bundle import Trained, load_bundle, save_bundle
-from bidnn.data.arrays import read_npy, read_npz
-from bidnn.inference import MissingStrategy, Model
+from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.saved import Trained, load_bundle, save_bundle
 from bidnn.network import Network
-from bidnn.original_model import read_model, write_model
+from bidnn.original.model_file import read_model, write_model
 
 FOLDER = Path(tempfile.mkdtemp())
 MEMORY = 6 * 2**30

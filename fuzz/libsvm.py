@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from mutation import run
 
-from bidnn.data.libsvm import (
+from bidnn.data.formats.libsvm.fast_reader import parse_fast
+from bidnn.data.formats.libsvm.grammar import IndexRule, RawRows, parse_exactly
+from bidnn.data.formats.libsvm.text import (
     IndexBase,
     LibsvmError,
     LibsvmRows,
@@ -21,8 +23,6 @@ from bidnn.data.libsvm import (
     read_libsvm,
     write_libsvm,
 )
-from bidnn.data.libsvm_arrays import parse_fast
-from bidnn.data.libsvm_rows import IndexRule, RawRows, parse_exactly
 
 SIZES = (3, 5)
 THROUGH_FILES = 20

@@ -10,14 +10,15 @@ import torch
 from sklearn.datasets import load_svmlight_file
 
 from bidnn.architecture import NetworkConfig
-from bidnn.bundle import Trained, check_settings, load_bundle, save_bundle
-from bidnn.data.scaling import ScalingConfig, ScalingKind, Transform
 from bidnn.data.store import PairStore
-from bidnn.embedding import Centring, EmbeddingConfig
 from bidnn.files import check_writable, whole_file
-from bidnn.inference import MissingStrategy, Model, OutputKind, embed
-from bidnn.original_model import read_model, write_model
-from bidnn.outputs import OutputConfig, write_output
+from bidnn.model.finishing import Centring, EmbeddingConfig
+from bidnn.model.inference import OutputKind, embed
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.outputs import OutputConfig, write_output
+from bidnn.model.saved import Trained, check_settings, load_bundle, save_bundle
+from bidnn.model.scaling import ScalingConfig, ScalingKind, Transform
+from bidnn.original.model_file import read_model, write_model
 from tests.reading import arrays
 
 

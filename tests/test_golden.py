@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from bidnn.architecture import Activation, NetworkConfig
-from bidnn.compiled import CompiledStep
-from bidnn.inference import MissingStrategy, Model
 from bidnn.losses import LossConfig, pair_loss
+from bidnn.model.model import MissingStrategy, Model
 from bidnn.network import Network
-from bidnn.optimizers import SgdConfig
-from bidnn.original_model import parameter_order, read_model, write_model
+from bidnn.original.model_file import parameter_order, read_model, write_model
+from bidnn.training.compiled import CompiledStep
+from bidnn.training.optimizers import SgdConfig
 from tests.reading import arrays
 from tests.reference import Reference
 from tests.test_speed import needs_compiler

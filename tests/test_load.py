@@ -12,15 +12,15 @@ from lightning.pytorch.callbacks import Callback
 
 from bidnn import BiDNN, load
 from bidnn.architecture import NetworkConfig
-from bidnn.bundle import Trained
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.scaling import ScalingConfig
 from bidnn.data.store import PairStore
-from bidnn.embedding import EmbeddingConfig
-from bidnn.inference import MissingStrategy
 from bidnn.losses import LossConfig
-from bidnn.optimizers import SgdConfig
-from bidnn.training import fresh_model, quiet_lightning, train
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.model import MissingStrategy
+from bidnn.model.saved import Trained
+from bidnn.model.scaling import ScalingConfig
+from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.optimizers import SgdConfig
 
 MEGABYTE = 2**20
 

@@ -8,7 +8,7 @@ import torch
 
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.network import Network, mask_inputs
-from bidnn.original_model import parameter_order
+from bidnn.original.model_file import parameter_order
 from tests.reference import ACTIVATIONS, Reference
 
 M1, M2, H, R = 5, 7, 6, 8

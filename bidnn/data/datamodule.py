@@ -15,6 +15,7 @@ from bidnn.data.ahead import ahead
 from bidnn.data.device import DeviceRows, fits
 from bidnn.data.order import Order, Shuffle
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -165,20 +166,20 @@ class PairDataModule(LightningDataModule):
         """
         super().__init__()
         if batch_size < 1:
-            raise ValueError(f"data.batch_size={batch_size}: must be at least 1")
+            raise UserError(f"data.batch_size={batch_size}: must be at least 1")
         if not 0.0 <= val_fraction < 1.0:
-            raise ValueError(f"data.val_fraction={val_fraction}: must be in [0, 1)")
+            raise UserError(f"data.val_fraction={val_fraction}: must be in [0, 1)")
         if val_fraction and val_store is not None:
-            raise ValueError("data.val_fraction and data.val_path exclude each other; set one")
+            raise UserError("data.val_fraction and data.val_path exclude each other; set one")
         rows = store.complete
         if trains and not len(rows):
-            raise ValueError(
+            raise UserError(
                 f"{store.describe()}: no row has both modalities, so there is nothing to learn a "
                 "translation from"
             )
         held = round(val_fraction * len(rows))
         if trains and val_fraction and not 0 < held < len(rows):
-            raise ValueError(
+            raise UserError(
                 f"data.val_fraction={val_fraction} of {len(rows)} complete rows leaves nothing to "
                 f"{'validate' if not held else 'train'} on"
             )
@@ -196,11 +197,11 @@ class PairDataModule(LightningDataModule):
         if val_store is not None:
             self.val_rows = val_store.complete
             if not len(self.val_rows):
-                raise ValueError(
+                raise UserError(
                     f"{val_store.describe()}: no row has both modalities to validate on"
                 )
             if (val_store.mod1size, val_store.mod2size) != (store.mod1size, store.mod2size):
-                raise ValueError(
+                raise UserError(
                     f"{val_store.name}: {val_store.mod1size} + {val_store.mod2size} columns, but "
                     f"the training rows have {store.mod1size} + {store.mod2size}"
                 )
@@ -239,7 +240,7 @@ class PairDataModule(LightningDataModule):
         """Shuffled chunks; a new order every epoch."""
         share = self._share()
         if self.batch_size % share[1]:
-            raise ValueError(
+            raise UserError(
                 f"data.batch_size={self.batch_size} is shared by {share[1]} processes; "
                 "use a multiple of them"
             )

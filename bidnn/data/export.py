@@ -7,8 +7,8 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from bidnn.data.arrays import npz_member, write_header
-from bidnn.data.libsvm import write_libsvm
+from bidnn.data.formats.arrays import npz_member, write_header
+from bidnn.data.formats.libsvm.text import write_libsvm
 from bidnn.data.store import PairStore
 from bidnn.files import whole_file
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from bidnn.data.arrays import read_npy, read_npz
-from bidnn.data.cache import DENSE_SHARE, open_cache
-from bidnn.data.digits import load_halves
-from bidnn.data.libsvm import IndexBase, read_libsvm
-from bidnn.data.matlab import read_mat
+from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.digits import load_halves
+from bidnn.data.formats.libsvm.cache import DENSE_SHARE, open_cache
+from bidnn.data.formats.libsvm.text import IndexBase, read_libsvm
+from bidnn.data.formats.matlab import read_mat
 from bidnn.data.order import Shuffle
 from bidnn.data.store import Features, Modality, PairStore, find_present
+from bidnn.errors import UserError
 
 CACHE_FROM = 2**20
 
@@ -98,7 +99,7 @@ class LibsvmSource(Source):
             for own, other in zip(declared, sizes or (None, None), strict=True)
         )
         if first_size is None or second_size is None:
-            raise ValueError(f"{path}: a libsvm file needs data.mod1size=… and data.mod2size=…")
+            raise UserError(f"{path}: a libsvm file needs data.mod1size=… and data.mod2size=…")
         store = None
         if self.cache and path.is_file() and path.stat().st_size >= CACHE_FROM:
             store = open_cache(path, (first_size, second_size), self.index_base)
@@ -253,5 +254,5 @@ def required_path(value: str | None, key: str) -> Path:
         ValueError: if it is not given.
     """
     if value is None:
-        raise ValueError(f"{key} is not given; {key}=FILE says where the features are")
+        raise UserError(f"{key} is not given; {key}=FILE says where the features are")
     return Path(value)

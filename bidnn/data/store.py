@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from bidnn.errors import UserError
+
 Features: TypeAlias = "NDArray[Any] | sparse.csr_array"
 BLOCK_BYTES = 32 * 2**20
 
@@ -47,15 +49,15 @@ class PairStore:
         """
         shapes = f"first {self.first.shape}, second {self.second.shape}"
         if len(self.first.shape) != 2 or len(self.second.shape) != 2:
-            raise ValueError(f"{self.name}: modalities must be matrices, not {shapes}")
+            raise UserError(f"{self.name}: modalities must be matrices, not {shapes}")
         if self.first.shape[0] != self.second.shape[0]:
-            raise ValueError(f"{self.name}: both modalities need the same rows, not {shapes}")
+            raise UserError(f"{self.name}: both modalities need the same rows, not {shapes}")
         if not self.first.shape[1] or not self.second.shape[1]:
-            raise ValueError(f"{self.name}: a modality without columns: {shapes}")
+            raise UserError(f"{self.name}: a modality without columns: {shapes}")
         if self.present.shape != (len(self), 2):
-            raise ValueError(f"{self.name}: present is {self.present.shape}, not ({len(self)}, 2)")
+            raise UserError(f"{self.name}: present is {self.present.shape}, not ({len(self)}, 2)")
         if self.labels is not None and len(self.labels) != len(self):
-            raise ValueError(f"{self.name}: {len(self.labels)} labels for {len(self)} rows")
+            raise UserError(f"{self.name}: {len(self.labels)} labels for {len(self)} rows")
 
     def __len__(self) -> int:
         """The number of rows, whole or not."""
@@ -143,7 +145,7 @@ class PairStore:
             ValueError: if the rate is not a share.
         """
         if not 0.0 <= rate <= 1.0:
-            raise ValueError(f"data.missing_rate={rate}: a share of rows, in [0, 1]")
+            raise UserError(f"data.missing_rate={rate}: a share of rows, in [0, 1]")
         if not rate:
             return self
         generator = np.random.default_rng([seed, 0x6D697373])
@@ -199,12 +201,12 @@ def find_present(
             as present holds an infinity (as float32), or NaN in a part of its columns.
     """
     if features.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: {features.dtype} is not a numeric type")
+        raise UserError(f"{name}: {features.dtype} is not a numeric type")
     rows = int(features.shape[0])
     present = np.ones(rows, dtype=bool)
     if mask is not None:
         if mask.shape != (rows,):
-            raise ValueError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
+            raise UserError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
         present = mask.astype(bool)
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
     for start in range(0, rows, block):
@@ -215,7 +217,7 @@ def find_present(
             there &= nonzero
         if not finite[there].all():
             row = start + int(np.argmax(there & ~finite))
-            raise ValueError(
+            raise UserError(
                 f"{name}, row {row} counted from 0: infinite, or NaN in a part of its columns; "
                 "a missing modality is NaN in all of them, or masked"
             )

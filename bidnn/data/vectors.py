@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.data.arrays import check_file, open_npz
-from bidnn.data.libsvm import read_libsvm
+from bidnn.data.formats.arrays import check_file, open_npz
+from bidnn.data.formats.libsvm.text import read_libsvm
+from bidnn.errors import UserError
 from bidnn.files import readable
 
 INDEX = re.compile(rb"[ \t](\d+):")
@@ -44,7 +45,7 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
     if path.suffix == ".npz":
         arrays = open_npz(path, (array, "label", "present"))
         if array not in arrays:
-            raise ValueError(f"{path}: no array {array} in it; --array names the vectors")
+            raise UserError(f"{path}: no array {array} in it; --array names the vectors")
         labels, present = arrays.get("label"), arrays.get("present")
         found = Vectors(
             arrays[array].astype(np.float32),
@@ -60,5 +61,5 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
         # One column more than a file with indices from 1 has: zeros, which change no comparison.
         found = Vectors(rows.matrix.toarray(), rows.labels)
     if found.values.ndim != 2:
-        raise ValueError(f"{path}: vectors of shape {found.values.shape}; a matrix is needed")
+        raise UserError(f"{path}: vectors of shape {found.values.shape}; a matrix is needed")
     return found

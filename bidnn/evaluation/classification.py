@@ -9,6 +9,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bidnn.errors import UserError
 from bidnn.evaluation.clustering import MeanDeviation
 from bidnn.evaluation.similarity import similarities
 
@@ -38,9 +39,7 @@ def knn_accuracy(
     """
     codes = _label_codes(vectors, labels)
     if not 1 <= k < len(codes):
-        raise ValueError(
-            f"k={k}: must be at least 1 and less than the number of rows, {len(codes)}"
-        )
+        raise UserError(f"k={k}: must be at least 1 and less than the number of rows, {len(codes)}")
     step = max(1, PART_ELEMENTS // len(codes))
     right = 0.0
     for rows, values in similarities(vectors, vectors, exclude_self=True, block_rows=block_rows):
@@ -94,11 +93,11 @@ def linear_probe_accuracy(
             leaves a label without test rows, or a number is not finite.
     """
     if not seeds:
-        raise ValueError("seeds: give at least one")
+        raise UserError("seeds: give at least one")
     codes = _label_codes(vectors, labels)
     counts = np.bincount(codes)
     if len(counts) < 2 or counts.min() < 2:
-        raise ValueError(
+        raise UserError(
             f"{len(counts)} different labels, the rarest on {counts.min(initial=len(codes))} rows: "
             "a split needs at least two, each on two rows or more"
         )
@@ -115,5 +114,5 @@ def linear_probe_accuracy(
 def _label_codes(vectors: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
     names, rows = np.asarray(labels), len(np.asarray(vectors))
     if names.shape != (rows,):
-        raise ValueError(f"{rows} vectors, but labels of shape {names.shape}; one each is needed")
+        raise UserError(f"{rows} vectors, but labels of shape {names.shape}; one each is needed")
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -11,6 +11,8 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from bidnn.errors import UserError
+
 MINI_BATCH_ABOVE = 100_000
 
 
@@ -98,10 +100,10 @@ def kmeans_scores(
             clusters, or a number is not finite.
     """
     if not seeds:
-        raise ValueError("seeds: give at least one")
+        raise UserError("seeds: give at least one")
     rows, names = np.asarray(vectors), np.asarray(labels)
     if len(rows) != len(names):
-        raise ValueError(f"{len(rows)} vectors, but {len(names)} labels")
+        raise UserError(f"{len(rows)} vectors, but {len(names)} labels")
     count = len(np.unique(names)) if clusters is None else clusters
     kind = MiniBatchKMeans if len(rows) > MINI_BATCH_ABOVE else KMeans
     found = [
@@ -118,7 +120,7 @@ def kmeans_scores(
 def _same_rows(labels: ArrayLike, clusters: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     left, right = np.asarray(labels), np.asarray(clusters)
     if left.ndim != 1 or left.shape != right.shape or not len(left):
-        raise ValueError(
+        raise UserError(
             f"labels of shape {left.shape} and clusters of shape {right.shape}: "
             "both need one for each row, and at least one row"
         )

@@ -6,6 +6,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bidnn.errors import UserError
+
 SAMPLE = 2000
 
 
@@ -58,7 +60,7 @@ def comparability(vectors: ArrayLike, present: ArrayLike, seed: int = 0) -> Comp
     for name, mask in kinds.items():
         chosen = np.flatnonzero(mask)
         if len(chosen) < 20:
-            raise ValueError(f"{len(chosen)} {name} rows are too few to say how they compare")
+            raise UserError(f"{len(chosen)} {name} rows are too few to say how they compare")
         sample = rows[generator.permutation(chosen)[:SAMPLE]]
         units[name] = sample / np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), 1e-12)
     spreads = {

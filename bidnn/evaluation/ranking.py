@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bidnn.errors import UserError
+
 CUTOFFS = (1, 5, 10)
 
 
@@ -91,9 +93,9 @@ def score_rows(
     """
     values, marks = np.asarray(scores), np.asarray(relevant, dtype=bool)
     if values.ndim != 2 or values.shape != marks.shape:
-        raise ValueError(f"scores of shape {values.shape}, relevance of shape {marks.shape}")
+        raise UserError(f"scores of shape {values.shape}, relevance of shape {marks.shape}")
     if np.isnan(values).any():
-        raise ValueError("scores: a NaN has no rank")
+        raise UserError("scores: a NaN has no rank")
     codes = np.unique(values, return_inverse=True)[1].reshape(values.shape)
     ranker = Ranker(values.shape[1], cutoffs)
     return ranker.scores([ranker.measure(codes.astype(np.int32), marks)])
@@ -129,7 +131,7 @@ class Ranker:
             ValueError: if a cutoff is below 1.
         """
         if any(k < 1 for k in cutoffs):
-            raise ValueError(f"cutoffs={tuple(cutoffs)}: must be at least 1")
+            raise UserError(f"cutoffs={tuple(cutoffs)}: must be at least 1")
         self.cutoffs = tuple(cutoffs)
         ranks = np.arange(1, documents + 1)
         self._harmonic = np.concatenate([[0.0], np.cumsum(1.0 / ranks)])

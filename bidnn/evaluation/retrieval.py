@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from bidnn.errors import UserError
 from bidnn.evaluation.ranking import CUTOFFS, Ranker, RetrievalScores
 from bidnn.evaluation.similarity import Similarity, similarities
 
@@ -45,10 +46,10 @@ def by_label(queries: ArrayLike | SparseMatrix, documents: ArrayLike | SparseMat
     if sparse.issparse(queries) and sparse.issparse(documents):
         return _by_shared_label(queries, documents)
     if sparse.issparse(queries) or sparse.issparse(documents):
-        raise ValueError("labels: one side is a sparse matrix and the other is not")
+        raise UserError("labels: one side is a sparse matrix and the other is not")
     labels = [np.asarray(queries), np.asarray(documents)]
     if any(part.ndim != 1 for part in labels):
-        raise ValueError(
+        raise UserError(
             f"labels of shapes {labels[0].shape} and {labels[1].shape}: an array holds one label "
             "for each row; for several give SciPy sparse indicator matrices"
         )
@@ -62,7 +63,7 @@ def by_label(queries: ArrayLike | SparseMatrix, documents: ArrayLike | SparseMat
 
 def _by_shared_label(queries: SparseMatrix, documents: SparseMatrix) -> Relevance:
     if queries.shape[1] != documents.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"indicator matrices of {queries.shape[1]} labels for queries and {documents.shape[1]} "
             "for documents: both need the same columns"
         )
@@ -126,7 +127,7 @@ def retrieve(
     )
     sizes = len(np.asarray(queries)), len(np.asarray(documents))
     if relevance.shape != sizes:
-        raise ValueError(
+        raise UserError(
             f"relevance of {relevance.shape[0]} queries and {relevance.shape[1]} documents, but "
             f"there are {sizes[0]} and {sizes[1]} vectors"
         )

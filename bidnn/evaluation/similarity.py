@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bidnn.errors import UserError
+
 Similarity = Literal["cosine", "dot"]
 
 GRID = 2.0**24
@@ -54,18 +56,18 @@ def similarities(
     """
     left, right = _matrix(queries, "queries"), _matrix(documents, "documents")
     if left.shape[1] != right.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"queries have {left.shape[1]} columns and documents {right.shape[1]}; "
             "only vectors of one space can be compared"
         )
     if exclude_self and len(left) != len(right):
-        raise ValueError(
+        raise UserError(
             f"exclude_self: {len(left)} queries and {len(right)} documents are not the same rows"
         )
     if block_rows is not None and block_rows < 1:
-        raise ValueError(f"block_rows={block_rows}: must be at least 1")
+        raise UserError(f"block_rows={block_rows}: must be at least 1")
     if similarity not in ("cosine", "dot"):
-        raise ValueError(f"similarity={similarity!r}: must be 'cosine' or 'dot'")
+        raise UserError(f"similarity={similarity!r}: must be 'cosine' or 'dot'")
     rows = block_rows or min(MAX_BLOCK_ROWS, max(1, BLOCK_BYTES // (4 * max(1, len(right)))))
     left_grid = _on_grid(left, "queries", by_longest=False)
     if documents is queries and similarity == "cosine":
@@ -98,7 +100,7 @@ def _blocks(
 def _matrix(vectors: ArrayLike, name: str) -> NDArray[Any]:
     matrix = np.asarray(vectors)
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
-        raise ValueError(
+        raise UserError(
             f"{name}: an array of numbers (rows, columns) is needed, "
             f"not of shape {matrix.shape} and type {matrix.dtype}"
         )
@@ -112,7 +114,7 @@ def _on_grid(matrix: NDArray[Any], name: str, *, by_longest: bool) -> NDArray[np
     lengths = np.concatenate([np.zeros(0), *(_lengths(matrix[block]) for block in blocks)])
     if not np.isfinite(lengths).all():
         row = int(np.argmin(np.isfinite(lengths)))
-        raise ValueError(f"{name}, row {row}: holds a number that is not finite")
+        raise UserError(f"{name}, row {row}: holds a number that is not finite")
     if by_longest and len(lengths):
         lengths[:] = lengths.max()
     lengths[lengths == 0] = 1.0

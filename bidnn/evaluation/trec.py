@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from bidnn.errors import UserError
 from bidnn.evaluation.ranking import RetrievalScores
 from bidnn.evaluation.retrieval import by_judgement, retrieve
 from bidnn.evaluation.similarity import STEPS, Similarity, similarities
@@ -54,7 +55,7 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
     for place, (topic, _, document, _, score, _) in _lines(path, RUN_LINE):
         value = _number(float, score, f"{place}: score")
         if math.isnan(value):
-            raise ValueError(f"{place}: score {score} has no rank")
+            raise UserError(f"{place}: score {score} has no rank")
         _enter(run, place, topic, document, value)
     return run
 
@@ -73,7 +74,7 @@ def write_run(path: Path, run: Mapping[str, Mapping[str, float]], tag: str = "bi
     names = {tag, *run, *(document for scores in run.values() for document in scores)}
     for name in names:
         if len(name.split()) != 1 or name != name.strip():
-            raise ValueError(f"{name!r}: a name in a run file is one word without white space")
+            raise UserError(f"{name!r}: a name in a run file is one word without white space")
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for topic, scores in run.items():
             ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
@@ -100,7 +101,7 @@ def rank_targets(
             vectors cannot be compared.
     """
     if depth < 1:
-        raise ValueError(f"depth={depth}: must be at least 1")
+        raise UserError(f"depth={depth}: must be at least 1")
     anchor_rows, target_rows = _rows_by_name(anchors, "anchors"), _rows_by_name(targets, "targets")
     anchor_names, target_names = list(anchor_rows), list(target_rows)
     name_order = np.argsort(np.argsort(target_names))
@@ -147,12 +148,12 @@ def score_by_qrels(
         topic for topic, documents in relevant.items() if documents and topic not in anchor_rows
     ]
     if lost:
-        raise ValueError(
+        raise UserError(
             f"{len(lost)} judged topics are not among the anchors, the first of them {lost[0]!r}; "
             "check the names, or leave those topics out of the qrels"
         )
     if not any(document in target_rows for grades in qrels.values() for document in grades):
-        raise ValueError("no judged document is among the targets; check the names")
+        raise UserError("no judged document is among the targets; check the names")
     outside = np.zeros(len(anchor_rows), np.int64)
     pairs = []
     for topic, documents in relevant.items():
@@ -179,7 +180,7 @@ def _lines(path: Path, form: str) -> Iterator[tuple[str, list[str]]]:
         for number, line in enumerate(file, start=1):
             columns = line.split()
             if columns and len(columns) != len(form.split()):
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {number}: {len(columns)} columns; a line is '{form}'"
                 )
             if columns:
@@ -190,7 +191,7 @@ def _number(kind: Callable[[str], Number], text: str, place: str) -> Number:
     try:
         return kind(text)
     except ValueError:
-        raise ValueError(f"{place} {text!r} is not a number of type {kind.__name__}") from None
+        raise UserError(f"{place} {text!r} is not a number of type {kind.__name__}") from None
 
 
 def _enter(
@@ -198,7 +199,7 @@ def _enter(
 ) -> None:
     entries = table.setdefault(topic, {})
     if document in entries:
-        raise ValueError(f"{place}: topic {topic} has document {document} already")
+        raise UserError(f"{place}: topic {topic} has document {document} already")
     entries[document] = value
 
 
@@ -206,7 +207,7 @@ def _rows_by_name(named: Named, what: str) -> dict[str, int]:
     rows = {str(name): row for row, name in enumerate(named.names)}
     vectors = len(np.asarray(named.vectors))
     if len(named.names) != vectors or len(rows) != vectors:
-        raise ValueError(
+        raise UserError(
             f"{what}: {vectors} vectors, {len(named.names)} names, {len(rows)} of them different; "
             "each vector needs a name of its own"
         )

@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
 from bidnn.evaluation.curve import draw_curves
 from bidnn.evaluation.retrieval import by_label, retrieve
 from bidnn.files import whole_file
-from bidnn.inference import Model, OutputKind, embed, infer
+from bidnn.model.inference import OutputKind, embed, infer
+from bidnn.model.model import Model
 from bidnn.programs.config import CompareConfig, TrainConfig
 from bidnn.programs.methods import UNTRAINED
 from bidnn.programs.train import pair_data, start_model
-from bidnn.training import train
+from bidnn.training.fit import train
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def run(config: CompareConfig) -> None:
     folder = Path(config.run_dir)
     whole = config.data.open(None)
     if whole.labels is None:
-        raise ValueError(f"{whole.name}: no labels to compare methods by")
+        raise UserError(f"{whole.name}: no labels to compare methods by")
     log.info(whole.describe())
     results: list[Result] = []
     for rate in config.rates:
@@ -109,7 +111,7 @@ def _figures(
         vectors, error = UNTRAINED[name](store), None
     else:
         known = ", ".join(UNTRAINED)
-        raise ValueError(f"methods.{name}: give it train: [settings], or use one of {known}")
+        raise UserError(f"methods.{name}: give it train: [settings], or use one of {known}")
     labels = whole.labels
     assert labels is not None
     found = retrieve(vectors, vectors, by_label(labels, labels), exclude_self=True)

@@ -7,14 +7,15 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.scaling import ScalingConfig
 from bidnn.data.sources import DigitsSource, LibsvmSource, MatSource, NpySource, NpzSource
-from bidnn.embedding import EmbeddingConfig
-from bidnn.inference import MissingConfig
+from bidnn.errors import UserError
 from bidnn.losses import LossConfig
-from bidnn.optimizers import AdamConfig, SgdConfig
-from bidnn.outputs import OutputConfig
-from bidnn.speed import SpeedConfig
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.model import MissingConfig
+from bidnn.model.outputs import OutputConfig
+from bidnn.model.scaling import ScalingConfig
+from bidnn.training.optimizers import AdamConfig, SgdConfig
+from bidnn.training.speed import SpeedConfig
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,13 +67,13 @@ class TrainConfig:
             ValueError: naming the keys.
         """
         if bool(self.loss.self_weight) != self.model.self_paths:
-            raise ValueError(
+            raise UserError(
                 f"loss.self_weight={self.loss.self_weight} and "
                 f"model.self_paths={str(self.model.self_paths).lower()} do not go together: the "
                 "weight trains the paths; set both, or neither"
             )
         if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed={self.seed}: must be in [0, 2^32)")
+            raise UserError(f"seed={self.seed}: must be in [0, 2^32)")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from bidnn.data.export import export
+from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable
 from bidnn.programs.config import ConvertConfig
 
@@ -18,7 +19,7 @@ def run(config: ConvertConfig) -> None:
     """
     source, path = config.data, Path(config.output.path)
     if source.val_fraction or getattr(source, "val_path", None):
-        raise ValueError("data.val_fraction and data.val_path have no meaning here")
+        raise UserError("data.val_fraction and data.val_path have no meaning here")
     check_writable(path)
     store = source.open(None)
     store = store.drop(source.missing_rate, config.seed, source.missing_modality)

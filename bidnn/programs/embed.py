@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from bidnn.bundle import load_bundle
+from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable
-from bidnn.outputs import output_path, output_size, write_output
+from bidnn.model.outputs import output_path, output_size, write_output
+from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.record import plain_settings, write_record
 
@@ -22,11 +23,11 @@ def run(config: EmbedConfig) -> None:
     """
     source = config.data
     if source.val_fraction or getattr(source, "val_path", None):
-        raise ValueError(
+        raise UserError(
             "data.val_fraction and data.val_path have no meaning here: nothing is trained"
         )
     if config.output.command or config.output.every_n_epochs:
-        raise ValueError(
+        raise UserError(
             "output.command and output.every_n_epochs belong to training; leave them out"
         )
     output = config.output
@@ -52,7 +53,5 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={name}: not usable here ({str(error).splitlines()[0]})"
-        ) from error
+        raise UserError(f"device={name}: not usable here ({str(error).splitlines()[0]})") from error
     return device

@@ -20,18 +20,19 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bidnn.callbacks.checkpoints import StoppedError
-from bidnn.callbacks.run_command import CommandFailedError
+from bidnn.errors import UserError
 from bidnn.programs.config import SCHEMAS, register
 from bidnn.programs.processes import one_job, own_arguments, rank, resuming_command
-from bidnn.training import quiet_lightning
+from bidnn.training.callbacks.checkpoints import StoppedError
+from bidnn.training.callbacks.run_command import CommandFailedError
+from bidnn.training.fit import quiet_lightning
 
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SWEEP = ("-m", "--multirun")
 USER_ERRORS = (
-    ValueError,
+    UserError,
     OSError,
     CommandFailedError,
     MisconfigurationException,
@@ -122,7 +123,7 @@ def typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configurati
     try:
         return OmegaConf.to_object(config)
     except AttributeError as error:
-        raise ValueError(str(error).split(".")[0]) from error
+        raise UserError(str(error).split(".")[0]) from error
 
 
 def one_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from bidnn.data.vectors import Vectors, read_vectors
+from bidnn.errors import UserError
 from bidnn.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
     try:
         figures = evaluate(given)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.stderr.write(f"evaluate: error: {error}\n")
         sys.exit(1)
     width = max(map(len, figures))
@@ -53,7 +54,7 @@ def evaluate(given: argparse.Namespace) -> dict[str, float]:
             figures["probe"] = linear_probe_accuracy(queries.values, queries.labels).mean
     if "comparability" in given.measures:
         if queries.present is None:
-            raise ValueError(f"{given.file}: no array `present`, which comparability needs")
+            raise UserError(f"{given.file}: no array `present`, which comparability needs")
         report = comparability(queries.values, queries.present)
         for pair, spread in report.spreads.items():
             figures |= {f"cosine {pair}": spread.mean, f"deviation {pair}": spread.deviation}
@@ -65,10 +66,10 @@ def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) 
     same = documents is queries
     if given.by == "pair":
         if same:
-            raise ValueError("--by pair needs --documents: row i of both files is a pair")
+            raise UserError("--by pair needs --documents: row i of both files is a pair")
         relevance: Relevance = by_pair(len(queries.values))
     elif queries.labels is None or documents.labels is None:
-        raise ValueError(f"{given.file}: no labels; --by pair or --qrels need none")
+        raise UserError(f"{given.file}: no labels; --by pair or --qrels need none")
     else:
         relevance = by_label(*_label_forms(queries.labels, documents.labels))
     scores = retrieve(
@@ -95,7 +96,7 @@ def _label_forms(
 
 def _by_qrels(given: argparse.Namespace, anchors: Vectors, targets: Vectors) -> dict[str, float]:
     if given.documents is None or given.names is None or given.document_names is None:
-        raise ValueError("--qrels needs --documents, --names and --document-names")
+        raise UserError("--qrels needs --documents, --names and --document-names")
     one = Named(_names(given.names), anchors.values)
     other = Named(_names(given.document_names), targets.values)
     if given.run is not None:

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import CCA
 
-from bidnn.data.scaling import ModalityScaler, ScalingKind, Transform, fit_scaling
 from bidnn.data.store import PairStore
+from bidnn.model.scaling import ModalityScaler, ScalingKind, Transform, fit_scaling
 
 
 def zeros(store: PairStore) -> NDArray[np.float32]:

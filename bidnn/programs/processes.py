@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from hydra.core.hydra_config import HydraConfig
 
+from bidnn.errors import UserError
+
 JOB = "BIDNN_JOB"
 
 
@@ -61,7 +63,7 @@ def own_arguments(arguments: list[str]) -> list[str]:
     if os.environ.get("LOCAL_RANK", "0") != "0" and JOB in os.environ:
         arguments = json.loads(os.environ[JOB])
     elif _started_together() and not any(a.startswith("hydra.run.dir=") for a in arguments):
-        raise ValueError(
+        raise UserError(
             "these processes were started together and need one folder; add hydra.run.dir=FOLDER"
         )
     if rank() == 0:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.files import whole_file
 
 NAME = "run.json"
@@ -67,17 +68,17 @@ def check_record(folder: Path, store: PairStore, settings: dict[str, Any]) -> No
         record = json.loads(path.read_text())
         before, data = record["settings"], record["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no readable record of the run to resume ({error})") from error
+        raise UserError(f"{path}: no readable record of the run to resume ({error})") from error
     keys = [key for key in (before | settings) if key not in MAY_CHANGE]
     differ = [key for key in keys if before.get(key) != settings.get(key)]
     if differ:
         was = " ".join(f"{key}={json.dumps(before.get(key))}" for key in differ)
-        raise ValueError(
+        raise UserError(
             f"{path}: the run to resume was begun with {was}; set that, or start anew from its "
             f"weights with checkpoint={folder}"
         )
     if data != describe_data(store):
-        raise ValueError(
+        raise UserError(
             f"{path}: the run to resume was begun with other rows than {store.name} has now"
         )
 

@@ -10,21 +10,23 @@ from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 
-from bidnn.bundle import Trained, check_settings, load_bundle
-from bidnn.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
-from bidnn.callbacks.report import Report
-from bidnn.callbacks.run_command import RunCommand
-from bidnn.callbacks.write_outputs import WriteOutputs
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.files import whole_file
-from bidnn.inference import Model, check_sizes
-from bidnn.outputs import output_path
+from bidnn.model.inference import check_sizes
+from bidnn.model.model import Model
+from bidnn.model.outputs import output_path
+from bidnn.model.saved import Trained, check_settings, load_bundle
 from bidnn.programs.config import TrainConfig
 from bidnn.programs.entry import sweeping
 from bidnn.programs.processes import rank
 from bidnn.programs.record import check_record, plain_settings, write_record
-from bidnn.training import fresh_model, train
+from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
+from bidnn.training.callbacks.report import Report
+from bidnn.training.callbacks.run_command import RunCommand
+from bidnn.training.callbacks.write_outputs import WriteOutputs
+from bidnn.training.fit import fresh_model, train
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def run(config: TrainConfig) -> float:
     folder = Path(config.run_dir)
     output = config.output
     if sweeping() and folder not in output_path(output, None).parents:
-        raise ValueError(
+        raise UserError(
             f"output.path={output.path}: every run of a sweep would write it; "
             "use 'output.path=${run_dir}/NAME'"
         )
@@ -157,7 +159,7 @@ def _objective(config: TrainConfig, figures: dict[str, float]) -> float:
         return float("nan")
     if config.objective not in figures:
         known = ", ".join(sorted(figures))
-        raise ValueError(
+        raise UserError(
             f"objective={config.objective}: no such figure was logged; there are {known}"
         )
     return figures[config.objective]

@@ -8,10 +8,10 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
-from bidnn.data.arrays import read_npy, read_npz
 from bidnn.data.export import export
-from bidnn.data.libsvm import IndexBase
-from bidnn.data.matlab import read_mat
+from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.libsvm.text import IndexBase
+from bidnn.data.formats.matlab import read_mat
 from bidnn.data.sources import open_libsvm
 from bidnn.data.store import PairStore
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from bidnn.data.arrays import store_arrays
+from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.store import Modality, PairStore, find_present
 
 

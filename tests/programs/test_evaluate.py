@@ -11,7 +11,7 @@ from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.data.vectors import read_vectors
 from bidnn.evaluation.retrieval import mean_average_precision
-from bidnn.inference import Model
+from bidnn.model.model import Model
 from bidnn.programs.compare import Result, translation_error, write_results
 from bidnn.programs.evaluate import main
 from bidnn.programs.methods import UNTRAINED

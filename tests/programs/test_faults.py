@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidnn.bundle import load_bundle
+from bidnn.model.saved import load_bundle
 from tests.programs.running import ROOT, TINY, refused, run, start, succeed
 from tests.reading import arrays
 

@@ -9,9 +9,10 @@ import torch
 from sklearn.datasets import dump_svmlight_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bidnn.bundle import load_bundle
-from bidnn.data.arrays import read_npz
-from bidnn.inference import MissingStrategy, embed
+from bidnn.data.formats.arrays import read_npz
+from bidnn.model.inference import embed
+from bidnn.model.model import MissingStrategy
+from bidnn.model.saved import load_bundle
 from tests.programs.running import TINY, refused, run, succeed
 from tests.reading import arrays
 

@@ -1,0 +1,164 @@
+"""NumPy files: npz with both modalities, and npy pairs that are memory-mapped."""
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidnn.data.store import PairStore, find_present
+from bidnn.errors import UserError
+from bidnn.files import readable
+
+
+def read_npz(path: Path, *, ignore_zeroes: bool) -> PairStore:
+    """Reads an npz file with `first`, `second`, and optionally `label` and masks.
+
+    Args:
+        path: arrays `first` (rows, mod1size), `second` (rows, mod2size), `label` (rows,),
+            `present_first` and `present_second` (rows,), true where the modality is there.
+        ignore_zeroes: a row of zeros is data.
+
+    Raises:
+        ValueError: if it is no npz file, or arrays are missing, of wrong shapes, or pickled.
+        OSError: if it cannot be read.
+    """
+    arrays = open_npz(path, _NPZ_NAMES)
+    missing = [name for name in ("first", "second") if name not in arrays]
+    if missing:
+        raise UserError(f"{path}: no array {' or '.join(missing)} in it, which data=npz needs")
+    return store_arrays(
+        arrays["first"],
+        arrays["second"],
+        labels=arrays.get("label"),
+        present_first=arrays.get("present_first"),
+        present_second=arrays.get("present_second"),
+        ignore_zeroes=ignore_zeroes,
+        name=str(path),
+    )
+
+
+_NPZ_NAMES = ("first", "second", "label", "present_first", "present_second")
+
+
+def read_npy(
+    first: Path, second: Path, *, label: Path | None = None, ignore_zeroes: bool
+) -> PairStore:
+    """Memory-maps a pair of npy files; a row of NaN is missing.
+
+    Args:
+        first: (rows, mod1size).
+        second: (rows, mod2size).
+        label: (rows,), or None.
+        ignore_zeroes: a row of zeros is data.
+
+    Raises:
+        ValueError: if a file is no npy file, or the shapes do not fit.
+        OSError: if one cannot be read.
+    """
+    return store_arrays(
+        _map_npy(first),
+        _map_npy(second),
+        labels=None if label is None else _map_npy(label),
+        ignore_zeroes=ignore_zeroes,
+        name=f"{first} + {second}",
+    )
+
+
+def store_arrays(
+    first: Any,  # noqa: ANN401 — an array or a sparse matrix
+    second: Any,  # noqa: ANN401 — likewise
+    *,
+    labels: NDArray[Any] | None = None,
+    present_first: NDArray[Any] | None = None,
+    present_second: NDArray[Any] | None = None,
+    ignore_zeroes: bool = True,
+    name: str = "arrays",
+) -> PairStore:
+    """Makes a store of two matrices, finding out which rows are missing.
+
+    Args:
+        first: (rows, mod1size).
+        second: (rows, mod2size).
+        labels: (rows,), or None; each is kept as its text.
+        present_first: (rows,) true where the first modality is there, or None.
+        present_second: likewise.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        name: for messages.
+
+    Raises:
+        ValueError: if the shapes do not fit, or present rows are not finite.
+    """
+    for modality, values in (("first", first), ("second", second)):
+        if values.ndim != 2:
+            raise UserError(f"{name}: {modality} has shape {values.shape}; a matrix is needed")
+    if labels is not None and np.ndim(labels) != 1:
+        raise UserError(f"{name}: label has shape {np.shape(labels)}; one per row is needed")
+    if first.shape[0] != second.shape[0]:
+        raise UserError(
+            f"{name}: first has {first.shape[0]} rows, second {second.shape[0]}; they are pairs"
+        )
+    masks = (
+        find_present(values, mask, ignore_zeroes=ignore_zeroes, name=f"{name}, {modality}")
+        for values, mask, modality in (
+            (first, present_first, "first"),
+            (second, present_second, "second"),
+        )
+    )
+    present = np.stack(list(masks), axis=1)
+    text = None if labels is None else np.asarray(labels).astype(np.str_)
+    return PairStore(first, second, present, text, name)
+
+
+def open_npz(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Those of the named arrays that an npz file holds.
+
+    Raises:
+        ValueError: if it is no npz file, is damaged, or holds pickled objects.
+        OSError: if it cannot be read.
+    """
+    check_file(path)
+    with readable(path, "npz file"), path.open("rb") as file:  # np.load leaves a broken one open
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.ndarray):
+            return {name: archive[name] for name in names if name in archive.files}
+    raise UserError(f"{path}: a single array, as of npy files, not an npz archive")
+
+
+def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Opens an array of an npz file for writing, without a time stamp: same content, same bytes."""
+    info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    return archive.open(info, "w", force_zip64=True)
+
+
+def write_header(file: IO[bytes], shape: tuple[int, int]) -> None:
+    """Begins an npy file of float32, whose values the caller writes row by row."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _map_npy(path: Path) -> NDArray[Any]:
+    check_file(path)
+    with readable(path, "npy file"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UserError(f"{path}: an npz archive; use data=npz for it")
+    return array
+
+
+def check_file(path: Path) -> None:
+    """Refuses what is no file with something in it.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is empty.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise IsADirectoryError(f"{path}: a folder, not a file")
+    if not path.stat().st_size:
+        raise UserError(f"{path}: the file is empty")

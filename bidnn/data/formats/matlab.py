@@ -1,0 +1,82 @@
+"""MATLAB files of versions 5 to 7."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+from bidnn.data.formats.arrays import check_file, store_arrays
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.files import readable
+
+# SciPy's reader can crash over a damaged file, and not each time it reads the same one; so it works
+# in a process of its own, and says there what it found or what it raised.
+_READER = """
+import pickle, sys
+from scipy.io import loadmat
+path, *names = sys.argv[1:]
+try:
+    found = loadmat(path, variable_names=names, spmatrix=False)
+except NotImplementedError:
+    found = ValueError("version 7.3, HDF5; save it with `save -v7`")
+except Exception as error:
+    found = ValueError(str(error) or type(error).__name__)
+pickle.dump(found, sys.stdout.buffer, protocol=5)
+"""
+
+
+def read_mat(
+    path: Path, names: tuple[str, str], *, label: str | None = None, ignore_zeroes: bool
+) -> PairStore:
+    """Reads two matrices of the same rows.
+
+    Args:
+        path: the file, as `save -v7` or older writes it.
+        names: of the matrices (rows, mod1size) and (rows, mod2size), dense or sparse.
+        label: of a vector of one label a row, or None.
+        ignore_zeroes: a row of zeros is data.
+
+    Raises:
+        ValueError: if it is no such file, or something in it is missing or of a wrong shape.
+        OSError: if it cannot be read.
+    """
+    check_file(path)
+    wanted = [*names, *([] if label is None else [label])]
+    with readable(path, ".mat file"):
+        found = _load(path, wanted)
+    for name in wanted:
+        if name not in found:
+            raise UserError(
+                f"{path}: no variable {name}; data.first, data.second and data.label name them"
+            )
+    first, second = (csr_array(v) if issparse(v) else v for v in (found[n] for n in names))
+    labels = None if label is None else np.asarray(found[label])
+    if labels is not None:
+        labels = labels.ravel() if labels.size == max(labels.shape, default=0) else labels
+        if labels.dtype == object:  # a cell array of strings
+            labels = np.array([str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in labels])
+    return store_arrays(first, second, labels=labels, ignore_zeroes=ignore_zeroes, name=str(path))
+
+
+def _load(path: Path, names: list[str]) -> dict[str, Any]:
+    """What `scipy.io.loadmat` finds.
+
+    Raises:
+        ValueError: with its reason, or the signal that ended it.
+    """
+    # -P: without it Python would import from the current folder, whatever lies there.
+    command = [sys.executable, "-P", "-c", _READER, str(path.absolute()), *names]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    if ended.returncode:
+        how = f"signal {-ended.returncode}" if ended.returncode < 0 else f"{ended.returncode}"
+        said = ended.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"SciPy's reader ended with {how}{': ' + said[-1] if said else ''}")
+    found = pickle.loads(ended.stdout)  # of our own process, not of the file
+    if isinstance(found, ValueError):
+        raise found
+    return dict(found)

@@ -1,0 +1,133 @@
+"""What becomes of the two halves of an embedding: centring, evening out, unit length.
+
+Shapes in comments: B rows, D size of the whole vector.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+
+from bidnn.errors import UserError
+
+
+class Space(Enum):
+    """Where rows are compared.
+
+    `centres`: the two centres side by side (the paper). `inputs`: both modalities as the network
+    sees them, scaled, what is missing translated, each to unit length, so that the cosine of two
+    rows is the mean of their cosines in both modalities.
+    """
+
+    centres = "centres"
+    inputs = "inputs"
+
+
+class Centring(Enum):
+    """Which mean is taken off: none, that of complete rows, or that of rows that lack the same.
+
+    The last makes rows with one modality and rows with two comparable (GR-CLIP, arXiv 2507.19054).
+    """
+
+    none = "none"
+    complete = "complete"
+    presence = "presence"
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddingConfig:
+    """How a row's vector is made of its two halves; the default is the paper's.
+
+    Attributes:
+        space: see Space.
+        centring: see Centring.
+        whitening: in [0, 1]; the deviation s of each principal component becomes s^(1 − whitening),
+            so that few strong components do not decide all distances; 0.5 is a geometric middle,
+            1 is whitening. Needs a centring.
+        unit: rows to Euclidean length 1 in the end.
+    """
+
+    space: Space = Space.centres
+    centring: Centring = Centring.none
+    whitening: float = 0.0
+    unit: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the range, and that whitening has a mean to turn about.
+
+        Raises:
+            ValueError: naming the key.
+        """
+        if not 0.0 <= self.whitening <= 1.0:
+            raise UserError(f"embedding.whitening={self.whitening}: must be in [0, 1]")
+        if self.whitening and self.centring is Centring.none:
+            raise UserError("embedding.whitening needs embedding.centring=complete or presence")
+
+    @property
+    def fitted(self) -> bool:
+        """Whether figures of the training rows are needed."""
+        return self.centring is not Centring.none
+
+
+class Finish(nn.Module):
+    """The last steps to an embedding; their figures are buffers, saved with the model."""
+
+    means: Tensor
+    evening: Tensor
+
+    def __init__(self, size: int, config: EmbeddingConfig) -> None:
+        """Starts with neutral figures; `fit` finds the right ones.
+
+        Args:
+            size: D.
+            config: which steps.
+        """
+        super().__init__()
+        self.config = config
+        self.register_buffer("means", torch.zeros(3, size))  # complete, first only, second only
+        square = torch.eye(size) if config.whitening else torch.zeros(0, 0)
+        self.register_buffer("evening", square)
+
+    def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Finishes embeddings.
+
+        Args:
+            vectors: (B, D).
+            present: (B, 2) bool.
+
+        Returns:
+            (B, D); zero where nothing is present.
+        """
+        config = self.config
+        if config.centring is Centring.complete:
+            vectors = vectors - self.means[0]
+        elif config.centring is Centring.presence:
+            kind = torch.where(present.all(dim=1), 0, torch.where(present[:, 0], 1, 2))
+            vectors = vectors - self.means[kind]
+        if config.whitening:
+            vectors = vectors @ self.evening
+        if config.unit:
+            vectors = nn.functional.normalize(vectors, dim=1)
+        return vectors * present.any(dim=1, keepdim=True)
+
+    def fit(self, sums: Tensor, products: Tensor, rows: int) -> None:
+        """Finds the figures.
+
+        Args:
+            sums: (3, D) double, sums of the vectors of complete rows as they are, and with only
+                the first, and only the second modality shown.
+            products: (D, D) double, sum of outer products of the first of these.
+            rows: how many there were, at least 1.
+        """
+        means = sums / rows
+        self.means.copy_(means)
+        if not self.config.whitening:
+            return
+        covariance = products / rows - means[0, :, None] * means[0, None, :]
+        variances, axes = torch.linalg.eigh(covariance)
+        # Directions in which nothing varies would otherwise be all rounding noise.
+        kept = variances > 1e-6 * variances.max()
+        variances = torch.where(kept, variances, 1.0)
+        factors = torch.where(kept, variances ** (-self.config.whitening / 2), 0.0)
+        self.evening.copy_((axes * factors) @ axes.T)

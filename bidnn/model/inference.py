@@ -1,0 +1,110 @@
+"""Embeddings and translations of rows with anything missing, by a trained model."""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bidnn.data.ahead import ahead
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.model.model import MissingStrategy, Model
+
+
+class OutputKind(Enum):
+    """What is written for each row: its embedding, or both modalities, translated where missing."""
+
+    embedding = "embedding"
+    crossmodal = "crossmodal"
+
+
+class Block(NamedTuple):
+    """Consecutive rows of a result, in two halves: the two centres, or the two modalities."""
+
+    rows: slice
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+
+
+def infer(
+    model: Model,
+    store: PairStore,
+    kind: OutputKind = OutputKind.embedding,
+    strategy: MissingStrategy = MissingStrategy.translate,
+    *,
+    l2_norm: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> Iterator[Block]:
+    """Runs a model over a store, block by block, so that no result is whole in memory.
+
+    Args:
+        model: trained; put into evaluation mode meanwhile.
+        store: the rows.
+        kind: embeddings, or completed modalities.
+        strategy: what stands for a missing modality in an embedding.
+        l2_norm: each half to unit length, then the row to unit length.
+        share: which of how many equal parts of the rows.
+
+    Yields:
+        The blocks in the order of the rows.
+
+    Raises:
+        ValueError: if the store has other sizes than the model.
+    """
+    check_sizes(model, store)
+    training = model.training
+    model.eval()
+    try:
+        blocks = ((rows, *store.take(rows), store.present[rows]) for rows in store.blocks(share))
+        for rows, *features in ahead(blocks):
+            first, second, present = (torch.from_numpy(v).to(model.device) for v in features)
+            with torch.no_grad():
+                if kind is OutputKind.embedding:
+                    vectors = model.embed(first, second, present, strategy)
+                    halves = torch.split(vectors, list(model.halves), dim=1)
+                else:
+                    halves = model.complete(first, second, present)
+                left, right = _unit_rows(*halves) if l2_norm else halves
+            yield Block(rows, left.cpu().numpy(), right.cpu().numpy())
+    finally:
+        model.train(training)
+
+
+def embed(
+    model: Model,
+    store: PairStore,
+    strategy: MissingStrategy = MissingStrategy.translate,
+    *,
+    l2_norm: bool = False,
+) -> NDArray[np.float32]:
+    """All embeddings of a store, one row each, in memory; the arguments are those of `infer`."""
+    half = model.halves[0]
+    whole = np.empty((len(store), sum(model.halves)), dtype=np.float32)
+    for block in infer(model, store, OutputKind.embedding, strategy, l2_norm=l2_norm):
+        whole[block.rows, :half], whole[block.rows, half:] = block.left, block.right
+    return whole
+
+
+def check_sizes(model: Model, store: PairStore) -> None:
+    """Refuses rows of other sizes than the model's.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if (store.mod1size, store.mod2size) != (model.mod1size, model.mod2size):
+        raise UserError(
+            f"{store.name}: features of {store.mod1size} + {store.mod2size} columns, but the model "
+            f"was trained on {model.mod1size} + {model.mod2size}"
+        )
+
+
+def _unit_rows(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    # Unlike the original, which divides each half's whole matrix by one Frobenius norm.
+    halves = [functional.normalize(half, dim=1) for half in (left, right)]
+    length = torch.cat(halves, dim=1).norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return halves[0] / length, halves[1] / length

@@ -1,0 +1,180 @@
+"""Trained models as files: weights, scaling and what they are, as data that is never executed.
+
+A bundle is what Lightning calls a checkpoint, less what only training needs: `hyper_parameters`
+(plain dictionaries) and `state_dict`. One reader serves both.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+from zipfile import is_zipfile
+
+import torch
+
+from bidnn.architecture import NetworkConfig
+from bidnn.errors import UserError
+from bidnn.files import readable, whole_file
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.scaling import ScalingConfig, ScalingKind, Transform
+
+PREFIX = "model."
+TRAINING_ONLY = ("model.dropout", "model.input_dropout")
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model and the strategy for missing modalities that it is used with."""
+
+    model: Model
+    strategy: MissingStrategy
+
+
+def describe_model(model: Model, strategy: MissingStrategy) -> dict[str, Any]:
+    """Plain dictionaries from which `build_model` makes the same model, untrained."""
+    scalers = (model.first_scaler, model.second_scaler)
+    return {
+        "mod1size": model.mod1size,
+        "mod2size": model.mod2size,
+        "network": _plain(model.network.config),
+        "scaling": model.first_scaler.kind.value,
+        "transforms": [scaler.transform.value for scaler in scalers],
+        "embedding": _plain(model.finish.config),
+        "missing": strategy.value,
+    }
+
+
+def build_model(description: dict[str, Any]) -> Trained:
+    """The reverse of `describe_model`.
+
+    Raises:
+        KeyError, TypeError, ValueError: if something in the description is not as it was written.
+    """
+    model = Model(
+        description["mod1size"],
+        description["mod2size"],
+        _typed(NetworkConfig, description["network"]),
+        ScalingConfig(kind=ScalingKind(description["scaling"])),
+        _typed(EmbeddingConfig, description["embedding"]),
+    )
+    first, second = (Transform(value) for value in description["transforms"])
+    model.first_scaler.transform, model.second_scaler.transform = first, second
+    return Trained(model, MissingStrategy(description["missing"]))
+
+
+def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 — a dataclass
+    fields = dataclasses.asdict(config)
+    return {k: v.value if isinstance(v, Enum) else v for k, v in fields.items()}
+
+
+def _typed(kind: type[Config], fields: dict[str, Any]) -> Config:
+    """The dataclass of plain fields: strings become the enumerations they stand for."""
+    values = dict(fields)
+    for name, hint in get_type_hints(kind).items():
+        for choice in (hint, *get_args(hint)):
+            if isinstance(choice, type) and issubclass(choice, Enum) and values[name] is not None:
+                values[name] = choice(values[name])
+    return kind(**values)
+
+
+def save_bundle(path: Path, trained: Trained) -> None:
+    """Writes a model, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    state = {PREFIX + name: value.cpu() for name, value in trained.model.state_dict().items()}
+    content = {
+        "hyper_parameters": describe_model(trained.model, trained.strategy),
+        "state_dict": state,
+    }
+    with whole_file(path) as file:
+        torch.save(content, file)
+
+
+def load_bundle(path: Path) -> Trained:
+    """Reads a bundle, a Lightning checkpoint of ours, or a run's folder.
+
+    Args:
+        path: the file, or a folder in which `checkpoints/last.ckpt` is.
+
+    Returns:
+        The model, on the CPU, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is something else, damaged, or of another shape than it says.
+    """
+    file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
+    with readable(file, "checkpoint"):
+        if not is_zipfile(file):  # torch would try its old, unzipped format
+            raise UserError("no zip archive, or cut off")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        trained = build_model(content["hyper_parameters"])
+        state = dict(content["state_dict"])
+        weights = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = repr(error).replace("\n", " ")
+        raise UserError(f"{file}: a checkpoint, but not one of bidnn's ({reason})") from error
+    expected = {name: value.shape for name, value in trained.model.state_dict().items()}
+    found = {name: getattr(value, "shape", None) for name, value in weights.items()}
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise UserError(
+                f"{file}: {name} should be {_shape(expected.get(name))} by the model's own "
+                f"description, but is {_shape(found.get(name))}; the file was altered"
+            )
+    trained.model.load_state_dict(weights)
+    trained.model.eval()
+    return trained
+
+
+def check_settings(path: Path, model: Model, asked: Model) -> None:
+    """Refuses a loaded model that is not what was asked for; takes over training-only settings.
+
+    Args:
+        path: where the model was, for the message.
+        model: the loaded model.
+        asked: a model of the configuration that was asked for.
+
+    Raises:
+        ValueError: naming the settings that the model was trained with.
+    """
+    found, wanted = _settings(model), _settings(asked)
+    differ = [key for key in found if found[key] != wanted[key] and key not in TRAINING_ONLY]
+    if wanted["scaling.transform"] in ("auto", "auto_sqrt"):
+        differ = [key for key in differ if key != "scaling.transform"]
+    if differ:
+        settings = " ".join(f"{key}={_text(found[key])}" for key in differ)
+        raise UserError(f"{path}: a model with other settings than these; set {settings}")
+    for key in TRAINING_ONLY:
+        name = key.removeprefix("model.")
+        setattr(model.network.config, name, getattr(asked.network.config, name))
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    described = describe_model(model, MissingStrategy.translate)
+    settings = {f"model.{key}": value for key, value in described["network"].items()}
+    settings |= {f"embedding.{key}": value for key, value in described["embedding"].items()}
+    transforms = described["transforms"]
+    same = transforms[0] == transforms[1]
+    return settings | {
+        "scaling.kind": described["scaling"],
+        "scaling.transform": transforms[0] if same else "auto",
+    }
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 — any value of a configuration
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else str(tuple(shape))

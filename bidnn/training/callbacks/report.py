@@ -1,0 +1,89 @@
+"""A small table at the end of a training: what the embedding is worth, where there are labels."""
+
+import logging
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.evaluation.retrieval import mean_average_precision
+from bidnn.model.inference import embed
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.training.module import TrainingModule
+
+log = logging.getLogger(__name__)
+
+
+class Report(Callback):
+    """Mean average precision of raw vectors, and of embeddings by each strategy.
+
+    Every row is a query against all others, by cosine; rows with the same label are relevant.
+    """
+
+    def __init__(self, max_rows: int = 20000) -> None:
+        """Computes nothing yet.
+
+        Args:
+            max_rows: no report on more rows than this, because it compares all pairs.
+
+        Raises:
+            ValueError: if that is no whole number.
+        """
+        if not isinstance(max_rows, int):
+            raise UserError(f"callbacks.report.max_rows={max_rows}: must be a whole number")
+        self.max_rows = max_rows
+        self.figures: dict[str, float] = {}
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Computes, prints and keeps the figures."""
+        data = PairDataModule.of(trainer)
+        assert isinstance(pl_module, TrainingModule)
+        if data.store.labels is None or len(data.store) > self.max_rows:
+            return
+        if trainer.is_global_zero:
+            rows = report(pl_module.ready_model(), data.store)
+            self.figures = {f"map/{key}": value for key, _, value in rows}
+            Console().print(_table(data.store, rows))
+
+
+def report(model: Model, store: PairStore) -> list[tuple[str, str, float]]:
+    """Key, description and mAP of each way to make one vector of a row.
+
+    Args:
+        model: trained.
+        store: labelled rows.
+    """
+    assert store.labels is not None
+    raw = np.concatenate(store.take(slice(None)), axis=1)
+    ways = [("raw", "raw vectors, zeros where a modality is missing", raw)]
+    if store.present.all():
+        ways.append(("embedding", "embedding", embed(model, store)))
+    else:
+        ways += [
+            (strategy.value, description, embed(model, store, strategy))
+            for strategy, description in _STRATEGIES.items()
+        ]
+    return [
+        (key, description, mean_average_precision(vectors, store.labels))
+        for key, description, vectors in ways
+    ]
+
+
+_STRATEGIES = {
+    MissingStrategy.duplicate: "embedding, what is there duplicated (as published)",
+    MissingStrategy.translate: "embedding, what is missing translated",
+}
+
+
+def _table(store: PairStore, rows: list[tuple[str, str, float]]) -> Table:
+    table = Table(title=f"Rows with the same label found by cosine: {store.describe()}")
+    table.add_column("one vector per row")
+    table.add_column("mAP", justify="right")
+    for _, description, value in rows:
+        table.add_row(description, f"{value:.3f}")
+    return table

@@ -1,0 +1,160 @@
+"""Runs the user's command after outputs are written, and reads figures from what it prints."""
+
+import json
+import logging
+import math
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from bidnn.model.outputs import OnFailure, OutputConfig, fill_epoch, output_path
+from bidnn.training.callbacks.write_outputs import due
+from bidnn.training.module import TrainingModule
+
+log = logging.getLogger(__name__)
+
+LINE_BYTES = 2**16
+LINES = 1000  # of a command that are logged
+
+
+class CommandFailedError(RuntimeError):
+    """The command failed, and `on_failure` is `stop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        failure: what went wrong, or None.
+        figures: of the JSON object in the last line that it printed; empty without one.
+    """
+
+    failure: str | None
+    figures: dict[str, float]
+
+
+class RunCommand(Callback):
+    """Runs `output.command` after each writing."""
+
+    def __init__(self, config: OutputConfig) -> None:
+        """Runs nothing yet."""
+        self.config = config
+        self.figures: dict[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """At the interval; the figures can steer early stopping and checkpoints."""
+        if self.config.command and due(self.config, trainer):
+            self._run(trainer, trainer.current_epoch + 1)
+            assert isinstance(pl_module, TrainingModule)
+            pl_module.log_figures({k: torch.tensor(v) for k, v in self.figures.items()})
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Once more at the end."""
+        if self.config.command:
+            self._run(trainer, None)
+            if self.figures and trainer.logger is not None:
+                trainer.logger.log_metrics(self.figures, step=trainer.global_step)
+
+    def _run(self, trainer: Trainer, epoch: int | None) -> None:
+        outcome = Outcome(None, {})
+        if trainer.is_global_zero:
+            assert self.config.command
+            output = output_path(self.config, epoch)
+            command = fill_command(self.config.command, output, epoch)
+            if output.is_file():
+                log.info("running %s", command)
+                outcome = run_command(command, self.config.timeout_s)
+            else:
+                log.warning("%s is not there, so that output.command is not run", output)
+        outcome = trainer.strategy.broadcast(outcome)
+        self.figures = outcome.figures
+        if outcome.failure is None:
+            return
+        if self.config.on_failure is OnFailure.stop:
+            raise CommandFailedError(
+                f"output.command {outcome.failure}; output.on_failure=warn would train on"
+            )
+        log.warning("output.command %s; training goes on", outcome.failure)
+
+
+def fill_command(command: str, output: Path, epoch: int | None) -> str:
+    """Replaces `{output}` by the file, quoted for the shell, and `%e` by the epoch."""
+    return shlex.quote(str(output)).join(fill_epoch(command, epoch).split("{output}"))
+
+
+def run_command(command: str, timeout_s: float) -> Outcome:
+    """Runs a command by the shell in a session of its own, its output going to the log.
+
+    Args:
+        command: for `/bin/sh`.
+        timeout_s: seconds after which it is ended.
+
+    Returns:
+        How it ended; whatever it left running was ended with it.
+    """
+    process = subprocess.Popen(  # the command is the user's own
+        command,
+        shell=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    last: list[str] = []
+    reader = threading.Thread(target=_log_lines, args=(process.stdout, last), daemon=True)
+    reader.start()
+    failure: str | None = None
+    try:
+        status = process.wait(timeout_s)
+        if status:
+            failure = (
+                f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
+            )
+    except subprocess.TimeoutExpired:
+        failure = f"was ended after output.timeout_s={timeout_s:g} seconds"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        reader.join(timeout=5.0)
+    if failure is None:
+        log.info("output.command exited with status 0")
+    return Outcome(failure, _figures(last[0]) if last and failure is None else {})
+
+
+def _log_lines(stream: IO[bytes], last: list[str]) -> None:
+    count = 0
+    with stream:
+        while line := stream.readline(LINE_BYTES):
+            text = line.decode("utf-8", errors="replace").rstrip()
+            if text:
+                count += 1
+                if count <= LINES:
+                    log.info("| %s", text)
+                last[:] = [text]
+    if count > LINES:
+        log.info("| … and %d lines more, of which the last is: %s", count - LINES, last[0][:200])
+
+
+def _figures(line: str) -> dict[str, float]:
+    """The finite numbers of a JSON object; empty if the line is none."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    numbers = {k: v for k, v in content.items() if type(v) in (int, float)}
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}

@@ -1,0 +1,93 @@
+"""An optimiser step as one compiled function: forward, gradients and update in a single graph.
+
+Run one operation after the other, a step of a small network is spent between the operations, and
+one of a large network on reading and writing what the next operation reads again. In one graph
+(`torch.compile`) neither is left. The optimiser object stays the owner of its state: the graph
+changes the same tensors, so that checkpoints and schedules do not know the difference.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad
+
+from bidnn.errors import UserError
+from bidnn.losses import Losses
+from bidnn.training.optimizers import OptimizerConfig
+
+log = logging.getLogger(__name__)
+
+Objective = Callable[[Callable[..., Any], Tensor, Tensor, Tensor | None], Losses]
+
+
+class CompiledStep:
+    """Does for one batch what backward and `optimizer.step` do."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        config: OptimizerConfig,
+    ) -> None:
+        """Compiles nothing yet; the first batch does.
+
+        Args:
+            network: whose parameters are trained, in place.
+            objective: the losses of a batch, given the network as a function.
+            optimizer: built by `config` over the network's parameters, in their order.
+            config: of the optimiser.
+
+        Raises:
+            ValueError: if there is no C++ compiler, which compiling for the CPU needs.
+        """
+        names = [name for name, _ in network.named_parameters()]
+        parameters = list(network.parameters())
+        device = parameters[0].device
+        if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+            raise UserError(
+                "speed.compile=true needs a C++ compiler, and there is none; install g++, or set "
+                "speed.compile=false"
+            )
+        self._optimizer = optimizer
+        self._values = [parameter.detach() for parameter in parameters]
+        self._states = [config.state(optimizer, parameter) for parameter in parameters]
+        self._rate = torch.zeros((), device=device)
+        self._compiles = True
+
+        def losses_of(
+            values: list[Tensor],
+            *batch: Any,  # noqa: ANN401 — two tensors, and one or None
+        ) -> tuple[Tensor, Losses]:
+            def call(*inputs: Tensor) -> Any:  # noqa: ANN401 — whatever it gives
+                return functional_call(network, dict(zip(names, values, strict=True)), inputs)
+
+            losses = objective(call, *batch)
+            return losses.total, losses
+
+        def step(
+            values: list[Tensor], states: list[list[Tensor]], rate: Tensor, *batch: Tensor | None
+        ) -> Losses:
+            gradients, losses = grad(losses_of, has_aux=True)(values, *batch)
+            for value, gradient, state in zip(values, gradients, states, strict=True):
+                config.update(value, gradient, state, rate)
+            return Losses(*losses)
+
+        # Random numbers as without compiling: a seed means the same masks.
+        options: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
+        self._step = torch.compile(step, dynamic=False, fullgraph=True, options=options)
+
+    def __call__(self, first: Tensor, second: Tensor, present: Tensor | None) -> Losses:
+        """One step; the losses are those before the update, as everywhere."""
+        started = time.perf_counter()
+        self._rate.fill_(self._optimizer.param_groups[0]["lr"])
+        losses: Losses = self._step(self._values, self._states, self._rate, first, second, present)
+        if self._compiles:
+            self._compiles = False
+            log.info("compiled the training step in %.1f s", time.perf_counter() - started)
+        return losses

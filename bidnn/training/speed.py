@@ -1,0 +1,79 @@
+"""How the arithmetic of a training is done: compiled or not, how precisely, by how many threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+
+from bidnn.errors import UserError
+
+SMALL_STEP = 2e8
+"""Floating-point operations of an optimiser step below which one thread and fp32 are fastest."""
+
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
+"""Of the CPU; with either of them bf16 products were 2 to 3 times as fast as fp32's."""
+
+
+class Bf16(Enum):
+    """Where matrix products take bf16: `auto`: where that is faster, on large networks."""
+
+    never = "never"
+    auto = "auto"
+    always = "always"
+
+
+@dataclass(slots=True, kw_only=True)
+class SpeedConfig:
+    """The defaults are plain fp32 arithmetic, operation by operation.
+
+    Attributes:
+        compile: each optimiser step is one compiled function; costs some 10 to 30 seconds once.
+        bf16: matrix products in bf16; weights, gradients' sums and the loss stay fp32.
+        threads: of the CPU; None: one for small networks, where waiting for each other costs
+            threads more than they gain, else torch's own choice.
+    """
+
+    compile: bool = False
+    bf16: Bf16 = Bf16.never
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the range.
+
+        Raises:
+            ValueError: naming the key.
+        """
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"speed.threads={self.threads}: must be at least 1, or null")
+
+    def takes_bf16(self, operations: float, device: torch.device) -> bool:
+        """Whether products are in bf16.
+
+        Args:
+            operations: floating-point operations of a step.
+            device: where they are done.
+        """
+        if self.bf16 is not Bf16.auto:
+            return self.bf16 is Bf16.always
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            has = torch.cpu.get_capabilities()
+            fast = device.type == "cpu" and any(has.get(name) for name in BF16_INSTRUCTIONS)
+        return fast and operations >= SMALL_STEP
+
+    @contextmanager
+    def set_threads(self, operations: float) -> Iterator[None]:
+        """Sets torch's number of threads for a while.
+
+        Args:
+            operations: floating-point operations of a step.
+        """
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or (1 if operations < SMALL_STEP else before))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -1,0 +1,131 @@
+"""libsvm files that are parsed once."""
+
+import errno
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bidnn.data import sources
+from bidnn.data.formats.libsvm import cache as rooms
+from bidnn.data.formats.libsvm.text import LibsvmError, write_libsvm
+from bidnn.data.sources import LibsvmSource
+from bidnn.data.store import is_mapped
+
+SIZES = (3, 50)
+
+
+@pytest.fixture(autouse=True)
+def small_files_too(monkeypatch):
+    monkeypatch.setattr(sources, "CACHE_FROM", 1)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """40 rows: a dense modality and a sparse one, with rows that lack either."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(40, sum(SIZES))).astype(np.float32)
+    rows[:, 3:] *= generator.uniform(size=(40, 50)) < 0.05
+    rows[:4, :3], rows[4:8, 3:] = 0, 0
+    path = tmp_path / "rows.txt"
+    with path.open("wb") as file:
+        write_libsvm(file, rows, [f"class-é{number % 3}" for number in range(40)])
+    return path
+
+
+def opened(path, **more):
+    source = LibsvmSource(path=str(path), mod1size=SIZES[0], mod2size=SIZES[1], **more)
+    return source.open(None)
+
+
+def assert_same(store, other):
+    for own, theirs in zip(store.take(slice(None)), other.take(slice(None)), strict=True):
+        np.testing.assert_array_equal(own, theirs)
+    np.testing.assert_array_equal(store.present, other.present)
+    np.testing.assert_array_equal(store.labels, other.labels)
+
+
+def folders(path):
+    return sorted(path.with_name(f"{path.name}.cache").iterdir())
+
+
+@pytest.mark.parametrize("ignore_zeroes", [False, True])
+def test_a_cache_holds_what_the_text_says_and_is_parsed_once(text, ignore_zeroes, monkeypatch):
+    plain = opened(text, cache=False, ignore_zeroes=ignore_zeroes)
+    assert not is_mapped(plain.first)
+    first = opened(text, ignore_zeroes=ignore_zeroes)
+    assert is_mapped(first.first)
+    assert is_mapped(first.second)
+    assert not isinstance(first.second, np.ndarray)  # sparse
+    monkeypatch.setattr(rooms, "iter_libsvm", None)
+    again = opened(text, ignore_zeroes=ignore_zeroes)
+    for store in (first, again):
+        assert_same(store, plain)
+    assert len(folders(text)) == 1
+    assert not text.with_name("rows.txt.cache").joinpath(".part").exists()
+
+
+def test_another_content_and_other_sizes_have_caches_of_their_own(text):
+    opened(text)
+    LibsvmSource(path=str(text), mod1size=5, mod2size=48).open(None)
+    assert len(folders(text)) == 2
+    with text.open("ab") as file:
+        file.write(b"new 1:0.5 5:1\n")
+    store = opened(text)
+    assert len(store) == 41
+    assert store.labels[-1] == "new"
+    assert len(folders(text)) == 3
+
+
+def test_indices_are_widened_where_scipy_needs_it(text, monkeypatch):
+    plain = opened(text, cache=False)
+    monkeypatch.setattr(rooms, "WIDE_FROM", 10)
+    store = opened(text)
+    assert_same(store, plain)
+    (folder,) = folders(text)
+    assert np.fromfile(folder / "second.indices", np.int64).max() < 50
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing_behind(text):
+    with text.open("ab") as file:
+        file.write(b"broken 1:x\n")
+    with pytest.raises(LibsvmError, match="line 41"):
+        opened(text)
+    assert not folders(text)
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSPC, errno.EROFS])
+def test_where_no_cache_can_be_written_the_rows_are_read_into_memory(text, monkeypatch, error):
+    plain = opened(text, cache=False)
+
+    def fails(*_):
+        raise OSError(error, "no")
+
+    monkeypatch.setattr(rooms, "_append", fails)
+    store = opened(text)
+    assert not is_mapped(store.first)
+    assert_same(store, plain)
+    assert not folders(text)
+
+
+def _open_in_a_process(path, start, queue):
+    sources.CACHE_FROM = 1
+    start.wait()
+    queue.put(int(opened(Path(path)).present.sum()))
+
+
+def test_two_processes_may_make_the_same_cache_at_once(text):
+    context = multiprocessing.get_context("spawn")
+    start, queue = context.Event(), context.Queue()
+    processes = [
+        context.Process(target=_open_in_a_process, args=(str(text), start, queue)) for _ in range(3)
+    ]
+    for process in processes:
+        process.start()
+    start.set()
+    found = [queue.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert len(set(found)) == 1
+    assert len(folders(text)) == 1

@@ -1,0 +1,171 @@
+"""What happens beside a training."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+
+from bidnn.architecture import Activation, NetworkConfig
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
+from bidnn.losses import LossConfig
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.outputs import OnFailure, OutputConfig
+from bidnn.model.saved import Trained
+from bidnn.model.scaling import ScalingConfig, ScalingKind
+from bidnn.training.callbacks.collapse import CollapseCheck, unreachable
+from bidnn.training.callbacks.early_stopping import StopEarly
+from bidnn.training.callbacks.progress import Progress
+from bidnn.training.callbacks.report import report
+from bidnn.training.callbacks.run_command import CommandFailedError, RunCommand
+from bidnn.training.callbacks.write_model import WriteModel
+from bidnn.training.callbacks.write_outputs import WriteOutputs
+from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.optimizers import SgdConfig
+
+
+@pytest.fixture
+def store():
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(48, 2))
+    first = np.tanh(hidden @ generator.normal(size=(2, 3))).astype(np.float32)
+    second = np.tanh(hidden @ generator.normal(size=(2, 4))).astype(np.float32)
+    labels = np.array(["a", "b"] * 24)
+    return PairStore(first, second, np.ones((48, 2), dtype=bool), labels, "rows")
+
+
+def fit(store, callbacks, epochs=3, lr=0.1, scaling=ScalingKind.none, **more):
+    quiet_lightning()
+    data = PairDataModule(store, batch_size=16, seed=0, **more)
+    network = NetworkConfig(hdn=8, rep=4)
+    model = fresh_model(data, network, ScalingConfig(kind=scaling), EmbeddingConfig(), 0)
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trained = Trained(model, MissingStrategy.translate)
+    train(trained, data, LossConfig(), SgdConfig(lr=lr), trainer, seed=0)
+    return trainer
+
+
+def test_embedding_model_and_command_follow_each_other_at_the_interval_and_at_the_end(
+    store, tmp_path, caplog
+):
+    config = OutputConfig(
+        path=str(tmp_path / "out_%e.npz"),
+        every_n_epochs=2,
+        command=f"ls {tmp_path} | tr '\\n' ' '; test -e {{output}} && echo there %e",
+    )
+    with caplog.at_level(logging.INFO):
+        fit(
+            store,
+            [
+                WriteOutputs(store, config),
+                WriteModel(str(tmp_path / "model_%e.npz"), config),
+                RunCommand(config),
+            ],
+        )
+    printed = [record.message for record in caplog.records if record.message.startswith("| ")]
+    assert printed == [
+        "| model_00002.npz out_00002.npz there 00002",
+        "| model_00002.npz model_final.npz out_00002.npz out_final.npz there final",
+    ]
+
+
+def test_a_command_is_not_run_for_an_output_that_could_not_be_written(store, tmp_path, caplog):
+    ran = tmp_path / "ran"
+    config = OutputConfig(path=str(tmp_path / "x.npz"), every_n_epochs=1, command=f"touch {ran}")
+    fit(store, [RunCommand(config)])
+    assert "x.npz is not there, so that output.command is not run" in caplog.text
+    assert not ran.exists()
+
+
+def test_a_failing_command_warns_or_stops(store, tmp_path, caplog):
+    (tmp_path / "x.npz").touch()
+    config = OutputConfig(path=str(tmp_path / "x.npz"), every_n_epochs=1, command="exit 3")
+    trainer = fit(store, [RunCommand(config)])
+    assert trainer.current_epoch == 3
+    assert "output.command exited with status 3; training goes on" in caplog.text
+    config.on_failure = OnFailure.stop
+    with pytest.raises(CommandFailedError, match=r"exited with status 3; output\.on_failure=warn"):
+        fit(store, [RunCommand(config)])
+
+
+def test_the_commands_figures_stop_a_training_that_no_longer_improves(store, tmp_path):
+    (tmp_path / "x.npz").touch()
+    config = OutputConfig(
+        path=str(tmp_path / "x.npz"), every_n_epochs=3, command="echo '{\"score\": 0.5}'"
+    )
+    stopping = StopEarly("score", mode="max", patience=2, first_epoch=3)
+    trainer = fit(store, [RunCommand(config), stopping], epochs=20)
+    assert trainer.current_epoch == 9  # the first value at 3, two more that are no better
+    assert trainer.callback_metrics["score"] == 0.5
+
+
+def test_a_figure_that_does_not_come_is_an_error_not_a_training_that_never_stops(store):
+    with pytest.raises(ValueError, match="by scroe: no such figure; there are learning_rate"):
+        fit(store, [StopEarly("scroe", first_epoch=2)])
+
+
+def test_targets_out_of_reach_are_told_with_the_setting_that_mends_it(store, caplog):
+    fit(store, [CollapseCheck()], scaling=ScalingKind.standard)
+    assert "of the first modality's values lie outside what tanh can output" in caplog.text
+    assert "model.output_activation=linear, or scaling=minmax" in caplog.text
+    caplog.clear()
+    fit(store, [CollapseCheck()], scaling=ScalingKind.minmax)
+    assert not caplog.records
+    linear = Model(3, 4, NetworkConfig(hdn=8, rep=4, output_activation=Activation.linear))
+    assert unreachable(linear, store, np.arange(48)) == []
+    sigmoid = Model(3, 4, NetworkConfig(hdn=8, rep=4, output_activation=Activation.sigmoid))
+    below = (store.first < 0).mean()
+    assert unreachable(sigmoid, store, np.arange(48))[0].startswith(f"{below:.1%} of the first")
+
+
+def test_identical_outputs_for_all_rows_are_reported(store, caplog):
+    class Kill(CollapseCheck):
+        def on_train_epoch_end(self, trainer, pl_module):
+            with torch.no_grad():
+                pl_module.model.network.first_to_second.output.weight.zero_()
+            super().on_train_epoch_end(trainer, pl_module)
+
+    fit(store, [Kill()], epochs=1)
+    assert "epoch 1: every row gets the same second modality" in caplog.text
+    assert "same first modality" not in caplog.text
+
+
+def test_the_report_compares_raw_vectors_with_both_strategies_where_something_is_missing(store):
+    torch.manual_seed(0)
+    model = Model(3, 4, NetworkConfig(hdn=8, rep=4)).eval()
+    assert [key for key, _, _ in report(model, store)] == ["raw", "embedding"]
+    found = report(model, store.drop(0.5, 0))
+    assert [key for key, _, _ in found] == ["raw", "duplicate", "translate"]
+    assert all(0 < value < 1 for _, _, value in found)
+
+
+def test_the_bar_counts_epochs_and_shows_the_losses(store, capsys):
+    bar = Progress(refresh_s=0)
+    bar.interval = 0
+    fit(store, [bar], epochs=4, val_fraction=0.25)
+    printed = capsys.readouterr().err
+    assert "4/4 epochs" in printed
+    assert "train/loss=" in printed
+    assert "val/loss=" in printed
+
+
+def test_losses_are_logged_by_direction_and_stage(store):
+    figures = fit(store, [], val_fraction=0.25).callback_metrics
+    for stage in ("train", "val"):
+        to_second, to_first = (
+            float(figures[f"{stage}/{name}"]) for name in ("first_to_second", "second_to_first")
+        )
+        expected = (4 * to_second + 3 * to_first) / 7
+        assert float(figures[f"{stage}/loss"]) == pytest.approx(expected, rel=1e-5)
+    assert float(figures["learning_rate"]) == pytest.approx(0.1)

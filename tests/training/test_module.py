@@ -1,0 +1,161 @@
+"""Optimisers, schedules, and how a training counts its steps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+
+from bidnn.architecture import Activation, NetworkConfig
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
+from bidnn.losses import LossConfig
+from bidnn.model.finishing import Centring, EmbeddingConfig
+from bidnn.model.model import MissingStrategy
+from bidnn.model.saved import Trained
+from bidnn.model.scaling import ScalingConfig
+from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.module import DivergedError
+from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
+from tests.places import place
+
+
+def fit(epochs, optimizer, max_steps=-1, embedding=None, loss=None, **network):
+    quiet_lightning()
+    values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
+    store = PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
+    data = PairDataModule(store, batch_size=8, seed=0)
+    config = NetworkConfig(hdn=4, rep=4, **network)
+    model = fresh_model(data, config, ScalingConfig(), embedding or EmbeddingConfig(), 0)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    trainer = Trainer(
+        max_epochs=epochs,
+        max_steps=max_steps,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trained = Trained(model, MissingStrategy.translate)
+    module = train(trained, data, loss or LossConfig(), optimizer, trainer, seed=0)
+    return start, module, data
+
+
+def test_a_training_is_the_plain_loop_over_the_same_batches():
+    start, module, data = fit(3, SgdConfig(), dropout=0.0)
+    assert module.trainer.global_step == 3 * 6
+    network = module.model.network
+    found = [parameter.detach().clone() for parameter in network.parameters()]
+    with torch.no_grad():
+        for parameter, values in zip(network.parameters(), start, strict=True):
+            parameter.copy_(values)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    for epoch in range(3):
+        data.trainer = place(epoch)
+        for chunk in data.train_dataloader():
+            for first, second in zip(chunk.first.split(8), chunk.second.split(8), strict=True):
+                outputs = network(first, second)
+                errors = [(outputs.first - first) ** 2, (outputs.second - second) ** 2]
+                optimizer.zero_grad()
+                torch.cat(errors, dim=1).mean().backward()
+                optimizer.step()
+    for own, values in zip(network.parameters(), found, strict=True):
+        torch.testing.assert_close(own.detach(), values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_number_of_steps_ends_a_training_in_the_middle_of_an_epoch():
+    _, module, _ = fit(-1, AdamConfig(schedule=Schedule.cosine), max_steps=15)
+    assert module.trainer.global_step == 15
+    assert module.trainer.callback_metrics["learning_rate"].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_cosine_rises_over_a_twentieth_and_falls_to_nothing():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=2.0)
+    schedule = schedule_rate(optimizer, Schedule.cosine, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    falls = [1 + math.cos(math.pi * step / 100) for step in range(100)]
+    rises = [min(1, (step + 1) / 5) for step in range(100)]
+    np.testing.assert_allclose(rates, np.array(falls) * rises)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    assert schedule_rate(optimizer, Schedule.constant, 0) is None
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs"):
+        schedule_rate(optimizer, Schedule.cosine, 0)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (SgdConfig(lr=0.2, momentum=0.5), torch.optim.SGD),
+        (AdamConfig(weight_decay=0.1), torch.optim.Adam),
+        (AdamConfig(weight_decay=0.1, decoupled=True), torch.optim.AdamW),
+    ],
+)
+def test_configurations_are_torchs_optimisers(config, kind):
+    optimizer = config.build([torch.nn.Parameter(torch.zeros(1))])
+    assert type(optimizer) is kind
+    assert optimizer.defaults["lr"] == config.lr
+    assert optimizer.defaults["weight_decay"] == config.weight_decay
+    if kind is torch.optim.SGD:
+        assert optimizer.defaults["nesterov"]
+        assert optimizer.defaults["dampening"] == 0
+        plain = SgdConfig(momentum=0.0).build([torch.nn.Parameter(torch.zeros(1))])
+        assert not plain.defaults["nesterov"]
+
+
+def test_rates_out_of_range_are_refused():
+    for config, key in (
+        (lambda: SgdConfig(lr=0), "lr"),
+        (lambda: SgdConfig(momentum=1.0), "momentum"),
+        (lambda: AdamConfig(weight_decay=-1), "weight_decay"),
+        (lambda: AdamConfig(beta1=1.0), "beta1"),
+    ):
+        with pytest.raises(ValueError, match=rf"optimizer\.{key}"):
+            config()
+
+
+def test_the_figures_of_the_embedding_are_those_of_the_last_weights():
+    embedding = EmbeddingConfig(centring=Centring.complete)
+    _, module, data = fit(2, SgdConfig(), embedding=embedding)
+    model = module.ready_model()
+    first, second = (torch.from_numpy(part) for part in data.store.take(slice(None)))
+    model.eval()
+    with torch.no_grad():
+        vectors = model.embed(first, second, torch.ones(50, 2, dtype=torch.bool), module.strategy)
+    np.testing.assert_allclose(vectors.mean(dim=0), 0, atol=1e-5)
+    assert model.finish.means[0].abs().max() > 0
+
+
+def test_self_paths_are_trained_with_everything_else():
+    loss = LossConfig(self_weight=0.5)
+    start, module, _ = fit(1, SgdConfig(), loss=loss, self_paths=True)
+    changed = [
+        not torch.equal(own, before)
+        for own, before in zip(module.model.parameters(), start, strict=True)
+    ]
+    assert all(changed)
+
+
+def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_path):
+    _, module, _ = fit(1, SgdConfig())
+    path = tmp_path / "last.ckpt"
+    module.trainer.save_checkpoint(path, weights_only=False)
+    good = path.read_bytes()
+    with torch.no_grad():
+        module.model.network.second_to_first.output.bias[1] = float("inf")
+    with pytest.raises(DivergedError, match=r"second_to_first\.output\.bias is not finite after 6"):
+        module.trainer.save_checkpoint(path, weights_only=False)
+    assert path.read_bytes() == good
+    with pytest.raises(DivergedError, match=r"optimizer\.lr \(now 0\.1\)"):
+        module.on_train_epoch_end()
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_batch():
+    with pytest.raises(DivergedError, match=r"the loss is (inf|nan) in epoch \d+, batch [1-6]; "):
+        fit(20, SgdConfig(lr=1e20), activation=Activation.linear)

@@ -1,0 +1,142 @@
+"""The fast paths give what the plain one gives."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+
+from bidnn.architecture import NetworkConfig
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
+from bidnn.losses import LossConfig
+from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model.model import MissingStrategy
+from bidnn.model.saved import Trained
+from bidnn.model.scaling import ScalingConfig
+from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
+from bidnn.training.speed import Bf16, SpeedConfig
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler here"
+)
+
+
+def fit(speed, optimizer, loss=None, epochs=3, **network):
+    quiet_lightning()
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(80, 3))
+    parts = [np.tanh(hidden @ generator.normal(size=(3, n))).astype("f4") / 2 for n in (4, 7)]
+    present = generator.uniform(size=(80, 2)) > 0.2
+    present[:40] = True
+    loss = loss or LossConfig()
+    store = PairStore(*parts, present)
+    data = PairDataModule(store, batch_size=16, seed=0, incomplete_rows=loss.incomplete_rows)
+    config = NetworkConfig(hdn=8, rep=6, **network)
+    model = fresh_model(data, config, ScalingConfig(), EmbeddingConfig(), 0)
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trained = Trained(model, MissingStrategy.translate)
+    module = train(trained, data, loss, optimizer, trainer, seed=0, speed=speed)
+    return module, float(trainer.callback_metrics["train/loss"])
+
+
+EVERYTHING = LossConfig(
+    self_weight=0.5, incomplete_rows=True, alignment=0.1, neighbourhood=0.1, temperature=0.2
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "network"),
+    [
+        (SgdConfig(), LossConfig(), {"tied": False}),
+        (
+            AdamConfig(decoupled=True, weight_decay=0.01, schedule=Schedule.cosine),
+            EVERYTHING,
+            {
+                "self_paths": True,
+                "input_dropout": 0.2,
+            },
+        ),
+    ],
+)
+def test_compiled_steps_are_the_plain_ones_dropout_included(optimizer, loss, network):
+    plain, plain_loss = fit(None, optimizer, loss, **network)
+    fast, fast_loss = fit(SpeedConfig(compile=True), optimizer, loss, **network)
+    assert fast.trainer.global_step == plain.trainer.global_step
+    assert fast_loss == pytest.approx(plain_loss, rel=1e-5)
+    for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+    states = (part.trainer.optimizers[0].state_dict()["state"] for part in (fast, plain))
+    for own, other in zip(*(state.values() for state in states), strict=True):
+        assert own.keys() == other.keys()
+        for key, value in own.items():
+            torch.testing.assert_close(value, other[key], rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+def test_compiled_steps_repeat_themselves_to_the_byte():
+    runs = [fit(SpeedConfig(compile=True, bf16=Bf16.always), SgdConfig())[0] for _ in range(2)]
+    for own, other in zip(*(run.parameters() for run in runs), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_bf16_leaves_the_loss_within_a_hundredth_however_a_chunk_is_cut(monkeypatch):
+    fp32 = fit(None, SgdConfig(), epochs=20)[1]
+    speed = SpeedConfig(bf16=Bf16.always)
+    bf16 = fit(speed, SgdConfig(), epochs=20)[1]
+    assert bf16 != fp32
+    assert bf16 == pytest.approx(fp32, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SgdConfig(lr=0.1),
+        SgdConfig(lr=0.1, nesterov=False, weight_decay=0.1),
+        SgdConfig(lr=0.1, momentum=0.0),
+        AdamConfig(lr=0.1, weight_decay=0.1),
+        AdamConfig(lr=0.1, weight_decay=0.1, decoupled=True, beta1=0.5, beta2=0.9),
+    ],
+)
+def test_the_formulas_of_the_updates_are_torchs_optimisers(config):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(5, generator=generator)
+    theirs, ours = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    optimizer, owner = config.build([theirs]), config.build([ours])
+    for _ in range(5):
+        theirs.grad = torch.randn(5, generator=generator)
+        optimizer.step()
+        with torch.no_grad():
+            config.update(ours, theirs.grad, config.state(owner, ours), torch.tensor(config.lr))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_settings_that_cannot_be_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"speed\.threads=0"):
+        SpeedConfig(threads=0)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(ValueError, match=r"speed\.compile=true needs a C\+\+ compiler"):
+        fit(SpeedConfig(compile=True), SgdConfig())
+
+
+@pytest.mark.parametrize(
+    ("instructions", "is_faster"),
+    [({"amx_bf16": True}, True), ({"avx512_bf16": True}, True), ({"avx2": True}, False)],
+)
+def test_bf16_is_taken_where_it_is_faster(monkeypatch, instructions, is_faster):
+    auto, cpu = SpeedConfig(bf16=Bf16.auto), torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert auto.takes_bf16(1e9, cpu) is is_faster
+    assert not auto.takes_bf16(1e6, cpu)
+    assert not SpeedConfig().takes_bf16(1e9, cpu)
+    assert SpeedConfig(bf16=Bf16.always).takes_bf16(1e6, cpu)
