@@ -1,17 +1,18 @@
 """Files and folders that appear under their name whole, or not at all."""
 
+import fcntl
 import os
+import re
 import shutil
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from bidnn.errors import UserError
-
-_HOST = socket.gethostname().replace(".", "-")
 
 
 @contextmanager
@@ -28,18 +29,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the folder cannot be written, or the disk is full.
     """
-    handle, name = tempfile.mkstemp(".part", _begin(path), path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w+b") as file:
+    with _part_of(path, partial(Path.touch, exist_ok=False)) as part:
+        with part.open("w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        part.replace(path)
 
 
 @contextmanager
@@ -54,20 +49,37 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: if the folder cannot be written, or the disk is full.
     """
-    temporary = Path(tempfile.mkdtemp(".part", _begin(path), path.parent))
-    try:
-        yield temporary
-        for written in temporary.iterdir():
+    with _part_of(path, Path.mkdir) as part:
+        yield part
+        for written in part.iterdir():
             with written.open("rb") as file:
                 os.fsync(file.fileno())
-        temporary.chmod(0o777 & ~_umask())
         try:
-            temporary.rename(path)
+            part.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Removes temporary files and folders that killed processes left: those that nobody locks.
+
+    Where the file system knows no locks, they stay.
+
+    Args:
+        folder: where to look.
+        name: the final name that they were to get; any, by default.
+    """
+    final = ".+" if name is None else re.escape(name)
+    for left in folder.iterdir():
+        if re.fullmatch(rf"\.{final}\.[0-9a-f]{{8}}\.part", left.name):
+            with suppress(OSError):
+                handle = _open(left)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(left)
+                finally:
+                    os.close(handle)
 
 
 @contextmanager
@@ -89,6 +101,22 @@ def readable(path: Path, kind: str) -> Iterator[None]:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: no readable {kind} ({reason})") from error
+
+
+def check_not_read(written: Path, read: Iterable[str | Path], key: str) -> None:
+    """Refuses an output that would replace what is read; links are followed.
+
+    Args:
+        written: the output.
+        read: files that are read.
+        key: the setting that names the output, for the message.
+
+    Raises:
+        UserError: naming both.
+    """
+    for name in read:
+        if written.is_file() and Path(name).is_file() and written.samefile(name):
+            raise UserError(f"{key}={written}: is what is read ({name}); choose another name")
 
 
 def check_writable(path: Path) -> None:
@@ -128,35 +156,49 @@ def check_room(path: Path, size: int, what: str) -> None:
         )
 
 
-def _begin(path: Path) -> str:
-    """Makes the parent and removes what killed processes left in it; how a new name begins."""
+@contextmanager
+def _part_of(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Makes a temporary file or folder beside `path`, locked, and removes it unless it is renamed.
+
+    The system drops the lock with the process, however that ends: what is not locked is left over.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = f".{path.name}.{_HOST}-"
-    for left in path.parent.iterdir():
-        if left.name.startswith(mine) and left.suffix == ".part":
-            owner = left.name.removeprefix(mine).split(".")[0]
-            if not owner.isdigit() or _runs(int(owner)):
-                continue
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
-    return f"{mine}{os.getpid()}."
-
-
-def _runs(process: int) -> bool:
-    """Whether there is such a process on this machine."""
+    remove_leftovers(path.parent, path.name)
+    handle = None
+    while handle is None:
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        make(part)
+        handle = _lock(part)
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        yield part
+    finally:
+        os.close(handle)
+        _remove(part)
 
 
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _lock(part: Path) -> int | None:
+    """Locks it until the descriptor is closed; None if another process just took it for left over.
+
+    Where the file system knows no locks it does without: nothing is taken for left over there.
+    """
+    try:
+        handle = _open(part)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    if part.exists():
+        return handle
+    os.close(handle)
+    return None
+
+
+def _open(part: Path) -> int:
+    return os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)  # NFS locks the writable
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        part.unlink(missing_ok=True)

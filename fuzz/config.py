@@ -8,8 +8,9 @@ import logging
 from hydra import compose, initialize_config_dir
 from mutation import run
 
-from bidnn.programs.config import register
-from bidnn.programs.entry import CONF, USER_ERRORS, one_line, typed
+from bidnn.programs.config import CONF, register
+from bidnn.programs.messages import USER_ERRORS, one_line
+from bidnn.programs.settings import typed
 
 SEEDS = (
     b"model.hdn=64\noptimizer.lr=0.1\ntrainer.max_epochs=3",

@@ -1,6 +1,6 @@
 """Fuzzes the libsvm reader: the fast parser against the exact one, files, blocks, and writing.
 
-python fuzz/libsvm.py --count 1000000
+python fuzz/libsvm.py --count 200000
 python fuzz/guided.py -runs=1000000    # by coverage
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from mutation import run
 
-from bidnn.data.formats.libsvm.fast_reader import parse_fast
+from bidnn.data.formats.libsvm.arrow import parse_fast
 from bidnn.data.formats.libsvm.grammar import IndexRule, RawRows, parse_exactly
 from bidnn.data.formats.libsvm.text import (
     IndexBase,
@@ -117,4 +117,4 @@ def _write_and_read(rows: LibsvmRows, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(check, SEEDS, TOKENS, count=1_000_000)
+    run(check, SEEDS, TOKENS, count=200_000)

@@ -1,5 +1,7 @@
 """Files are whole or not there: plain files, outputs, bundles and model files."""
 
+import errno
+import fcntl
 import os
 import pickle
 import stat
@@ -11,12 +13,12 @@ from sklearn.datasets import load_svmlight_file
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
-from bidnn.files import check_writable, whole_file
-from bidnn.model.finishing import Centring, EmbeddingConfig
+from bidnn.files import check_writable, remove_leftovers, whole_file, whole_folder
+from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy
 from bidnn.model.inference import OutputKind, embed
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 from bidnn.model.outputs import OutputConfig, write_output
-from bidnn.model.saved import Trained, check_settings, load_bundle, save_bundle
+from bidnn.model.saved import check_settings, load_bundle, save_bundle
 from bidnn.model.scaling import ScalingConfig, ScalingKind, Transform
 from bidnn.original.model_file import read_model, write_model
 from tests.reading import arrays
@@ -41,7 +43,7 @@ def store():
 
 def write(store, path, **more):
     config = OutputConfig(path=str(path), **more)
-    return write_output(model(), store, config, MissingStrategy.translate, None)
+    return write_output(model(), store, config, None)
 
 
 def test_a_file_that_is_interrupted_leaves_what_stood_there_and_nothing_else(tmp_path):
@@ -61,6 +63,55 @@ def test_a_file_that_is_interrupted_leaves_what_stood_there_and_nothing_else(tmp
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("make", [whole_file, whole_folder])
+def test_only_what_no_living_process_holds_is_left_over(tmp_path, make):
+    path = tmp_path / "out"
+    for name in (".out.0123abcd.part", ".out.npz.0123abcd.part", ".out.mine.part"):
+        (tmp_path / name).write_text("left")
+    (tmp_path / ".out.4567abcd.part").mkdir()
+    with make(path):
+        with make(path):  # a second writer at the same time
+            parts = {found.name for found in tmp_path.iterdir()}
+            assert len(parts - {".out.npz.0123abcd.part", ".out.mine.part"}) == 2
+            assert not parts & {".out.0123abcd.part", ".out.4567abcd.part"}
+        assert path.exists()
+    remove_leftovers(tmp_path)
+    assert {found.name for found in tmp_path.iterdir()} == {"out", ".out.mine.part"}
+
+
+@pytest.mark.parametrize("make", [whole_file, whole_folder])
+def test_where_there_are_no_locks_files_are_whole_and_nothing_is_left_over(
+    tmp_path, monkeypatch, make
+):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (tmp_path / ".out.0123abcd.part").write_text("perhaps another's")
+    with make(tmp_path / "out"):
+        pass
+    assert {found.name for found in tmp_path.iterdir()} == {"out", ".out.0123abcd.part"}
+
+
+def test_a_part_that_is_taken_for_left_over_before_it_is_locked_is_made_again(
+    tmp_path, monkeypatch
+):
+    lock, calls = fcntl.flock, []
+
+    def late(handle, how):
+        calls.append(how)
+        if len(calls) == 1:
+            remove_leftovers(tmp_path)  # what another writer does just then
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with whole_file(tmp_path / "out") as file:
+        file.write(b"whole")
+    assert len(calls) == 3
+    assert (tmp_path / "out").read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_place_that_cannot_be_written_is_found_out_beforehand(tmp_path):
@@ -119,15 +170,16 @@ def test_a_full_disk_leaves_no_output(store, tmp_path, monkeypatch, name):
 
 def test_a_bundle_comes_back_as_the_same_model(store, tmp_path):
     own = model()
-    own.fit_embedding(store, store.complete, MissingStrategy.translate)
+    own.fit_embedding(store, store.complete)
     own.first_scaler.shift.fill_(0.3)
-    save_bundle(tmp_path / "model.pt", Trained(own, MissingStrategy.duplicate))
+    save_bundle(tmp_path / "model.pt", own.with_missing(MissingStrategy.duplicate))
     found = load_bundle(tmp_path / "model.pt")
-    assert found.strategy is MissingStrategy.duplicate
-    np.testing.assert_array_equal(embed(found.model, store), embed(own, store))
-    check_settings(tmp_path, found.model, own)
+    assert found.missing is MissingStrategy.duplicate
+    again = embed(own.with_missing(MissingStrategy.duplicate), store)
+    np.testing.assert_array_equal(embed(found, store), again)
+    check_settings(tmp_path, found, own)
     with pytest.raises(ValueError, match=r"set model\.self_paths=false"):
-        check_settings(tmp_path, found.model, model(self_paths=True))
+        check_settings(tmp_path, found, model(self_paths=True))
 
 
 class Malicious:
@@ -138,7 +190,7 @@ class Malicious:
 def test_what_is_no_bundle_is_refused_in_one_line_and_never_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good = tmp_path / "good.pt"
-    save_bundle(good, Trained(model(), MissingStrategy.translate))
+    save_bundle(good, model())
     whole = good.read_bytes()
     content = torch.load(good, weights_only=True)
     bad = {
@@ -176,7 +228,7 @@ def test_what_is_no_bundle_is_refused_in_one_line_and_never_run(tmp_path, monkey
 
 def test_a_bundle_with_other_shapes_says_what_was_expected(tmp_path):
     path = tmp_path / "model.pt"
-    save_bundle(path, Trained(model(), MissingStrategy.translate))
+    save_bundle(path, model())
     content = torch.load(path, weights_only=True)
     content["state_dict"]["model.network.first_to_second.encoder.weight"] = torch.ones(6, 5)
     torch.save(content, path)

@@ -66,16 +66,27 @@ def test_a_cache_holds_what_the_text_says_and_is_parsed_once(text, ignore_zeroes
     assert not text.with_name("rows.txt.cache").joinpath(".part").exists()
 
 
-def test_another_content_and_other_sizes_have_caches_of_their_own(text):
+def test_other_sizes_have_a_cache_of_their_own(text):
     opened(text)
     LibsvmSource(path=str(text), mod1size=5, mod2size=48).open(None)
     assert len(folders(text)) == 2
+
+
+def test_a_new_cache_removes_those_of_the_files_earlier_contents(text):
+    earlier = opened(text)
+    rows = [part.copy() for part in earlier.take(slice(None))]
+    killed = folders(text)[0].with_name(".0-1-3-50-auto.0123abcd.part")
+    killed.mkdir()
     with text.open("ab") as file:
         file.write(b"new 1:0.5 5:1\n")
     store = opened(text)
     assert len(store) == 41
     assert store.labels[-1] == "new"
-    assert len(folders(text)) == 3
+    assert len(folders(text)) == 1
+    assert_same(opened(text), store)
+    # Who still has the earlier ones mapped keeps them.
+    for own, before in zip(earlier.take(slice(None)), rows, strict=True):
+        np.testing.assert_array_equal(own, before)
 
 
 def test_indices_are_widened_where_scipy_needs_it(text, monkeypatch):

@@ -1,14 +1,11 @@
 """libsvm text read: what is accepted, how, and what is refused with which reason."""
 
-import gzip
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidnn.data.formats.libsvm.fast_reader import parse_fast
+from bidnn.data.formats.libsvm.arrow import parse_fast
 from bidnn.data.formats.libsvm.grammar import IndexRule, parse_exactly
 from bidnn.data.formats.libsvm.text import (
     IndexBase,
@@ -17,16 +14,7 @@ from bidnn.data.formats.libsvm.text import (
     iter_libsvm,
     read_libsvm,
 )
-from tests.data.formats.libsvm_files import FIRST, SECOND, SIZE, float32, save, written
-
-
-def message(path: Path, base: IndexBase = IndexBase.auto) -> str:
-    with pytest.raises(LibsvmError) as caught:
-        read_libsvm(path, FIRST, SECOND, index_base=base)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert str(path) in text
-    return text
+from tests.data.formats.libsvm_files import FIRST, SECOND, SIZE, float32, message, save
 
 
 def join(blocks: list[LibsvmRows]) -> tuple[np.ndarray, list[str]]:
@@ -297,27 +285,3 @@ def test_blocks_together_are_the_whole_file(folder, text, block_bytes):
     whole = outcome(lambda: [read_libsvm(path, FIRST, SECOND)])
     blocks = outcome(lambda: list(iter_libsvm(path, FIRST, SECOND, block_bytes=block_bytes)))
     assert blocks == whole
-
-
-def test_gzip_is_told_by_content_not_by_name(tmp_path):
-    text = b"a 1:2\nb 7:1\n"
-    for name, content in (("rows.txt", gzip.compress(text)), ("rows.gz", text)):
-        read = read_libsvm(save(tmp_path, content, name), FIRST, SECOND)
-        assert read.labels.tolist() == ["a", "b"]
-        assert read.matrix.toarray()[1, 6] == 1
-
-
-def test_gzip_that_is_cut_off_or_damaged_is_refused(tmp_path):
-    rows = np.random.default_rng(2).standard_normal((200, SIZE)).astype(np.float32)
-    whole = gzip.compress(written(rows, ["a"] * 200))
-    damaged = bytearray(whole)
-    damaged[len(whole) // 2] ^= 0xFF
-    for content in (whole[: len(whole) // 2], whole[:-4], bytes(damaged), whole + b"junk"):
-        assert "the gzip file is cut off or damaged" in message(save(tmp_path, content, "a.gz"))
-
-
-def test_reading_may_stop_early(tmp_path):
-    path = save(tmp_path, "a 1:2\n" * 1000 + "broken 1:x\n")
-    blocks = iter_libsvm(path, FIRST, SECOND, index_base=IndexBase.one, block_bytes=60)
-    assert set(next(blocks).labels.tolist()) == {"a"}
-    blocks.close()

@@ -1,12 +1,14 @@
 """A libsvm file's rows as arrays on disk, mapped by every later run instead of parsing text again.
 
 They are in a folder beside the file, `FILE.cache/KEY`. The key is made of the file's content and of
-how it is read, so that a changed file is read anew. The folder may be deleted at any time.
+how it is read, so that a changed file is read anew; what its earlier contents left is removed then.
+The folder may be deleted at any time.
 """
 
 import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from scipy.sparse import csr_array
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.formats.libsvm.text import LibsvmError, iter_libsvm
 from bidnn.data.store import PairStore
-from bidnn.files import whole_folder
+from bidnn.files import remove_leftovers, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +50,13 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None  # whoever reads the text says what is wrong
-    how = json.dumps([FORMAT, content, *sizes, base.value])
-    folder = path.with_name(f"{path.name}.cache") / hashlib.sha256(how.encode()).hexdigest()[:32]
+    origin = f"{content[:32]}-{FORMAT}-"
+    folder = path.with_name(f"{path.name}.cache") / f"{origin}{sizes[0]}-{sizes[1]}-{base.value}"
     if not folder.is_dir():
         try:
             with whole_folder(folder) as temporary:
                 _fill(temporary, path, sizes, base)
+            _remove_stale(folder.parent, origin)
         except LibsvmError:
             raise
         except OSError as error:
@@ -63,6 +66,14 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
             )
             return None
     return _open(folder, sizes, str(path))
+
+
+def _remove_stale(folder: Path, origin: str) -> None:
+    """Removes what was made of other contents; who has it mapped keeps it until he is done."""
+    remove_leftovers(folder)
+    for cache in folder.iterdir():
+        if not cache.name.startswith((origin, ".")):
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 def _fill(folder: Path, path: Path, sizes: tuple[int, int], base: IndexBase) -> None:

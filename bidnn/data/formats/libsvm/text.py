@@ -19,8 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from bidnn.data.formats.libsvm.fast_reader import parse_fast
-from bidnn.data.formats.libsvm.fast_writer import format_rows
 from bidnn.data.formats.libsvm.grammar import (
     BYTE_ORDER_MARK,
     IndexBase,
@@ -166,10 +164,12 @@ def write_libsvm(
         raise UserError(f"{matrix.shape[0]} rows but {len(labels)} labels; each row needs one")
     if matrix.shape[1] > MAX_COLUMNS:
         raise UserError(f"{matrix.shape[1]} columns; at most {MAX_COLUMNS} can be written")
+    from bidnn.data.formats.libsvm.arrow import format_rows  # so late: as in _parse_ahead
+
     names = [str(label) for label in labels]
     step = max(1, len(names) * VALUES_AT_ONCE // max(count, 1))
 
-    def format_from(start: int) -> bytes:
+    def format_from(start: int) -> memoryview:
         part = slice(start, start + step)
         return format_rows(matrix[part], names[part], start, 0 if zero_based else 1)
 
@@ -219,6 +219,9 @@ def _parse_ahead(
     blocks: Iterator[tuple[bytes, int]], rule: IndexRule
 ) -> Iterator[tuple[bytes, int, _Fast]]:
     """Lets threads parse a few blocks beyond the one that is asked for."""
+    # pyarrow takes a third of a second to import, which only those pay who have libsvm text.
+    from bidnn.data.formats.libsvm.arrow import parse_fast
+
     workers = _count_workers()
     ahead: deque[tuple[bytes, int, Future[_Fast]]] = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -1,0 +1,37 @@
+"""Rows written as a file of libsvm text."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from bidnn.data.formats.libsvm.text import write_libsvm
+from bidnn.data.formats.writing import Block, Table, join
+from bidnn.files import whole_file
+
+log = logging.getLogger(__name__)
+
+
+def write_text(
+    path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
+) -> dict[str, Path]:
+    """Both halves side by side; a row without label gets 0. See Writer for the rest.
+
+    A missing modality is left out, as all zeros are; if features hold zeros that are no missing
+    modality, a warning says so.
+    """
+    empty = 0
+    with whole_file(path) as file:
+        for rows, left, right in blocks:
+            for modality, values in enumerate((left, right)):
+                empty += int((table.present[rows, modality] & ~values.any(axis=1)).sum())
+            labels = np.full(len(left), "0") if table.labels is None else table.labels[rows]
+            write_libsvm(file, join(left, right), labels, zero_based=zero_based)
+    if empty and table.features:
+        log.warning(
+            "%d modalities of rows are present but all zero, which libsvm text cannot tell from "
+            "missing; read it with data.ignore_zeroes=true, or write npz",
+            empty,
+        )
+    return {"path": path}
