@@ -51,6 +51,7 @@ class ChunkLoader:
         shuffle: Shuffle = Shuffle.auto,
         share: tuple[int, int] = (0, 1),
         on_device: DeviceRows | None = None,
+        one_by_one: bool = False,
     ) -> None:
         """Draws nothing yet.
 
@@ -63,8 +64,9 @@ class ChunkLoader:
             shuffle: see Shuffle.
             share: this process's number and how many there are; each takes its part of every batch.
             on_device: the same rows, where they are on a device.
+            one_by_one: yields the same batches one at a time; `place` counts batches then.
         """
-        self.on_device = on_device
+        self.on_device, self.one_by_one = on_device, one_by_one
         self.store, self.rows, self.batch_size = store, rows, batch_size
         self.share, self.place = share, place
         self.masked = not store.present[rows].all()
@@ -78,19 +80,22 @@ class ChunkLoader:
         return len(self.rows) // self.batch_size
 
     def __len__(self) -> int:
-        """Chunks of an epoch."""
-        return math.ceil(self.batches / self.batches_per_chunk)
+        """Chunks of an epoch, or batches."""
+        return math.ceil(self.batches / (1 if self.one_by_one else self.batches_per_chunk))
 
     def __iter__(self) -> Iterator[Chunk]:
         """One epoch, or what is left of it."""
         chunks = self._chunks()
+        if self.one_by_one:
+            chunks = (batch for chunk in chunks for batch in _split(chunk))
         in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
         return chunks if in_memory or self.on_device else ahead(chunks)
 
     def _chunks(self) -> Iterator[Chunk]:
         process, processes = self.share
         epoch, taken = self.place()
-        for pool in self.order.pools(epoch, taken * self.batches_per_chunk * self.batch_size):
+        taken *= 1 if self.one_by_one else self.batches_per_chunk
+        for pool in self.order.pools(epoch, taken * self.batch_size):
             batches = len(pool) // self.batch_size
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
@@ -104,17 +109,21 @@ class ChunkLoader:
 
 
 class RowLoader:
-    """Iterates over given rows once, in order, in chunks of one batch; for validation."""
+    """Iterates over given rows once, in order, batch by batch; for validation."""
 
     def __init__(
-        self, store: PairStore, rows: NDArray[np.int64], share: tuple[int, int] = (0, 1)
+        self,
+        store: PairStore,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Takes this process's part of the rows, see ChunkLoader."""
         self.store, self.rows = store, rows[share[0] :: share[1]]
-        self.size = store.rows_in(CHUNK_BYTES)
+        self.size = batch_size
 
     def __len__(self) -> int:
-        """The number of chunks."""
+        """The number of batches."""
         return math.ceil(len(self.rows) / self.size)
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -122,6 +131,14 @@ class RowLoader:
         for start in range(0, len(self.rows), self.size):
             rows = self.rows[start : start + self.size]
             yield _chunk(self.store, rows, len(rows), masked=False)
+
+
+def _split(chunk: Chunk) -> Iterator[Chunk]:
+    """The batches of a chunk, each as a chunk of its own."""
+    for start in range(0, len(chunk.first), chunk.batch):
+        rows = slice(start, start + chunk.batch)
+        present = None if chunk.present is None else chunk.present[rows]
+        yield Chunk(chunk.first[rows], chunk.second[rows], chunk.batch, present)
 
 
 def _chunk(
@@ -218,6 +235,7 @@ class PairDataModule(LightningDataModule):
             batch_size = len(self.train_rows)
         self.store, self.batch_size, self.seed = store, batch_size, seed
         self.shuffle = shuffle
+        self.one_by_one = False  # whether the loader yields batches, or chunks of them
 
     @classmethod
     def of(cls, trainer: Trainer) -> "PairDataModule":
@@ -253,13 +271,14 @@ class PairDataModule(LightningDataModule):
             shuffle=self.shuffle,
             share=share,
             on_device=self._on_device(),
+            one_by_one=self.one_by_one,
         )
 
     def val_dataloader(self) -> list[RowLoader]:
         """All held-out rows, in order; an empty list without validation."""
         if not len(self.val_rows):
             return []
-        return [RowLoader(self.val_store, self.val_rows, self._share())]
+        return [RowLoader(self.val_store, self.val_rows, self.batch_size, self._share())]
 
     def _on_device(self) -> DeviceRows | None:
         """All rows on the GPU that trains, where they fit and are to be shuffled one by one."""
@@ -276,4 +295,7 @@ class PairDataModule(LightningDataModule):
         if self.trainer is None:
             return 0, 0
         taken = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        return self.trainer.current_epoch, taken
+        # Overfitting a few batches means the same ones in every epoch.
+        repeats = self.trainer.overfit_batches  # type: ignore[attr-defined]  # set by Trainer
+        epoch = 0 if repeats else self.trainer.current_epoch
+        return epoch, taken

@@ -1,30 +1,40 @@
-"""Where rows come from, by configuration: one class for each file of `conf/data`."""
+"""Where rows come from, one class for each file of `conf/data`, and which formats are written.
 
-from dataclasses import dataclass, replace
+A new format is a file in `formats/`, an entry each in SOURCES and FORMATS, and a yaml.
+"""
+
+from dataclasses import dataclass, fields, replace
+from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
 
+from bidnn.data.formats.array_writers import write_npy, write_npz
 from bidnn.data.formats.arrays import read_npy, read_npz
 from bidnn.data.formats.digits import load_halves
 from bidnn.data.formats.libsvm.cache import DENSE_SHARE, open_cache
 from bidnn.data.formats.libsvm.text import IndexBase, read_libsvm
+from bidnn.data.formats.libsvm.writer import write_text
 from bidnn.data.formats.matlab import read_mat
+from bidnn.data.formats.writing import Writer
 from bidnn.data.order import Shuffle
 from bidnn.data.store import Features, Modality, PairStore, find_present
 from bidnn.errors import UserError
 
 CACHE_FROM = 2**20
+Choice = TypeVar("Choice", bound=Enum)
 
 
 @dataclass(slots=True, kw_only=True)
 class Source:
-    """What all sources have in common.
+    """What all sources have in common; an own one is derived from it and has `open(sizes)`.
 
     Attributes:
         batch_size: rows of a batch, over all processes.
-        val_fraction: share of the complete rows that is held out to validate on, in [0, 1).
+        val_fraction: share of the complete rows that is held out to validate on, in [0, 1); null: a
+            twentieth of them, at most 1000, so that every training can say what it is worth.
         missing_rate: share of the complete rows that lose a modality before anything else
             happens, to measure what its absence costs; in [0, 1].
         missing_modality: the one they lose; `either`: a fair coin for each row.
@@ -33,9 +43,35 @@ class Source:
 
     batch_size: int = 128
     shuffle: Shuffle = Shuffle.auto
-    val_fraction: float = 0.0
+    val_fraction: float | None = None
     missing_rate: float = 0.0
     missing_modality: Modality = Modality.either
+
+    def __post_init__(self) -> None:
+        """Refuses what is out of its range; choices may be given by their names.
+
+        Raises:
+            ValueError: naming the key.
+        """
+        self.shuffle = _choice(Shuffle, self.shuffle, "data.shuffle")
+        self.missing_modality = _choice(Modality, self.missing_modality, "data.missing_modality")
+        if self.batch_size < 1:
+            raise UserError(f"data.batch_size={self.batch_size}: must be at least 1")
+        if self.val_fraction is not None and not 0.0 <= self.val_fraction < 1.0:
+            raise UserError(f"data.val_fraction={self.val_fraction}: must be in [0, 1)")
+        if not 0.0 <= self.missing_rate <= 1.0:
+            raise UserError(f"data.missing_rate={self.missing_rate}: a share of rows, in [0, 1]")
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Rows to validate on, if a source has such; others hold `val_fraction` of the rows out."""
+        del sizes
+        return None
+
+    @property
+    def validation_keys(self) -> list[str]:
+        """The keys given that say what to validate on; all such keys begin with `val_`."""
+        own = (field.name for field in fields(self) if field.name.startswith("val_"))
+        return [f"data.{name}" for name in own if getattr(self, name)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,10 +83,15 @@ class DigitsSource(Source):
         del sizes
         return load_halves()
 
-    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
-        """None: there is no other file; use `val_fraction`."""
+
+@dataclass(slots=True, kw_only=True)
+class ArraySource(Source):
+    """Rows that Python gives, to `bidnn.BiDNN` or to `fit`."""
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """There is nothing to open."""
         del sizes
-        return None
+        raise UserError("data=arrays is for Python, which gives the rows; choose a file format")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,13 +245,59 @@ class MatSource(Source):
             ignore_zeroes=self.ignore_zeroes,
         )
 
-    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
-        """None: there is no other file; use `val_fraction`."""
-        del sizes
-        return None
-
 
 AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource | MatSource
+SOURCES: dict[str, type[Source]] = {
+    "digits": DigitsSource,
+    "arrays": ArraySource,
+    "libsvm": LibsvmSource,
+    "npz": NpzSource,
+    "npy": NpySource,
+    "mat": MatSource,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format that rows are written in.
+
+    Attributes:
+        source: which of SOURCES reads it.
+        write: writes it.
+        value_bytes: what one value takes, about.
+        keeps_zeros: a zero takes as much as any value.
+    """
+
+    source: str
+    write: Writer
+    value_bytes: int
+    keeps_zeros: bool
+
+
+FORMATS = {
+    ".npz": Format("npz", write_npz, 4, keeps_zeros=True),
+    ".npy": Format("npy", write_npy, 4, keeps_zeros=True),
+}
+TEXT = Format("libsvm", write_text, 12, keeps_zeros=False)
+NOT_WRITTEN = (
+    ".parquet .arrow .feather .orc .avro .h5 .hdf5 .nc .mat .csv .tsv .json .jsonl .xls .xlsx .pkl "
+    ".pickle .pt .pth .ckpt .safetensors .gz .bz2 .xz .zst .zip .tar"
+)
+
+
+def format_of(path: Path) -> Format:
+    """The format that the name of a file to be written says; libsvm text if it says none.
+
+    Raises:
+        ValueError: if it is the name of a format that is not written.
+    """
+    suffix = path.suffix.lower()
+    if suffix in NOT_WRITTEN.split():
+        raise UserError(
+            f"output.path={path}: {suffix} is not written; name it {' or '.join(FORMATS)}, or .txt "
+            "for libsvm text"
+        )
+    return FORMATS.get(suffix, TEXT)
 
 
 def open_libsvm(
@@ -245,6 +332,15 @@ def split_store(
 def _dense_if_full(part: sparse.csr_array) -> Features:
     size = part.shape[0] * part.shape[1]
     return part.toarray() if part.nnz >= DENSE_SHARE * size else part
+
+
+def _choice(kind: type[Choice], value: Choice | str, key: str) -> Choice:
+    """A choice that may be given by its name, as settings of an own source give it."""
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise UserError(f"{key}={value}: choose one of {known}") from None
 
 
 def required_path(value: str | None, key: str) -> Path:

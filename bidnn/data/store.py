@@ -207,7 +207,7 @@ def find_present(
     if mask is not None:
         if mask.shape != (rows,):
             raise UserError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
-        present = mask.astype(bool)
+        present = np.ma.filled(mask, False).astype(bool)  # a masked entry tells of no row
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
     for start in range(0, rows, block):
         part, there = features[start : start + block], present[start : start + block]

@@ -1,18 +1,16 @@
 """Reads files of finished vectors, whoever wrote them."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file, open_npz
-from bidnn.data.formats.libsvm.text import read_libsvm
+from bidnn.data.formats.libsvm.text import MAX_COLUMNS, read_libsvm
 from bidnn.errors import UserError
 from bidnn.files import readable
-
-INDEX = re.compile(rb"[ \t](\d+):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,7 @@ class Vectors:
     """Finished vectors, and what is known of their rows.
 
     Attributes:
-        values: (rows, size) float32.
+        values: (rows, size) float32, finite; at least one row.
         labels: (rows,) str, or None.
         present: (rows, 2) bool, or None.
     """
@@ -34,32 +32,75 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
     """Reads an npz file with `embedding` (or another array), `label` and `present`, npy, or libsvm.
 
     Args:
-        path: .npz and .npy say so, anything else is libsvm.
+        path: .npz and .npy say so, anything else is libsvm, plain or .gz.
         array: the name of the vectors in an npz file.
 
     Raises:
-        ValueError: if it is no such file, or the vectors are no matrix.
+        ValueError: if it is no such file, the vectors are no matrix of finite numbers, or there is
+            not one label for each.
         OSError: if it cannot be read.
     """
     check_file(path)
-    if path.suffix == ".npz":
+    kind = path.suffix.lower()
+    labels = present = None
+    if kind == ".npz":
         arrays = open_npz(path, (array, "label", "present"))
         if array not in arrays:
             raise UserError(f"{path}: no array {array} in it; --array names the vectors")
-        labels, present = arrays.get("label"), arrays.get("present")
-        found = Vectors(
-            arrays[array].astype(np.float32),
-            None if labels is None else labels.astype(np.str_),
-            None if present is None else present.astype(bool),
-        )
-    elif path.suffix == ".npy":
-        with readable(path, "npy file"):
-            found = Vectors(np.load(path, allow_pickle=False).astype(np.float32))
+        values, labels, present = arrays[array], arrays.get("label"), arrays.get("present")
+    elif kind == ".npy":
+        with readable(path, "npy file"), path.open("rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
     else:
-        size = max((int(index) for index in INDEX.findall(path.read_bytes())), default=0)
-        rows = read_libsvm(path, size, 1)
-        # One column more than a file with indices from 1 has: zeros, which change no comparison.
-        found = Vectors(rows.matrix.toarray(), rows.labels)
-    if found.values.ndim != 2:
-        raise UserError(f"{path}: vectors of shape {found.values.shape}; a matrix is needed")
-    return found
+        values, labels = _read_text(path)
+    return Vectors(
+        _as_vectors(values, path),
+        None if labels is None else _as_labels(labels, len(values), path),
+        None if present is None else _as_present(present, len(values), path),
+    )
+
+
+def _read_text(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Rows of libsvm text, which does not say how many columns there are.
+
+    Where no index is 0, they are taken to start at 1; if that is wrong, a column of zeros is lost.
+    """
+    rows = read_libsvm(path, MAX_COLUMNS - 1, 1)
+    used = rows.matrix.indices.max(initial=0) + 1
+    return rows.matrix[:, :used].toarray(), rows.labels
+
+
+def _as_vectors(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise UserError(
+            f"{path}: vectors of shape {values.shape} and type {values.dtype}; a matrix of numbers "
+            "is needed"
+        )
+    if not values.size:
+        raise UserError(f"{path}: {values.shape[0]} vectors of {values.shape[1]} columns; none")
+    with np.errstate(over="ignore"):
+        vectors = values.astype(np.float32, copy=False)
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        row, count = int(np.argmin(finite)), int((~finite).sum())
+        raise UserError(
+            f"{path}, row {row} counted from 0: NaN, or infinite in float32 ({count} rows are); "
+            "leave such rows out"
+        )
+    return vectors
+
+
+def _as_labels(labels: NDArray[Any], rows: int, path: Path) -> NDArray[np.str_]:
+    if labels.shape != (rows,):
+        raise UserError(f"{path}: label has shape {labels.shape}, not ({rows},), one for each row")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        row = int(np.argmax(np.isnan(labels)))
+        raise UserError(f"{path}, row {row} counted from 0: its label is NaN")
+    with readable(path, "array of labels"):  # bytes may be in no encoding that NumPy takes
+        return labels.astype(np.str_)
+
+
+def _as_present(present: NDArray[Any], rows: int, path: Path) -> NDArray[np.bool_]:
+    if present.shape != (rows, 2):
+        raise UserError(f"{path}: present has shape {present.shape}, not ({rows}, 2)")
+    return present.astype(bool)

@@ -21,6 +21,7 @@ from bidnn.evaluation.retrieval import (
 from bidnn.evaluation.trec import (
     Named,
     rank_targets,
+    read_names,
     read_qrels,
     read_run,
     score_by_qrels,
@@ -45,6 +46,7 @@ __all__ = [
     "linear_probe_accuracy",
     "mean_average_precision",
     "rank_targets",
+    "read_names",
     "read_qrels",
     "read_run",
     "retrieve",

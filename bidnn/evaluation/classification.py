@@ -1,13 +1,10 @@
 """How well vectors tell labels: nearest neighbours, and a linear classifier."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from bidnn.errors import UserError
 from bidnn.evaluation.clustering import MeanDeviation
@@ -92,6 +89,12 @@ def linear_probe_accuracy(
         ValueError: if there are no seeds, numbers of rows differ, labels are too few, the split
             leaves a label without test rows, or a number is not finite.
     """
+    # Here, because importing scikit-learn takes long, and only classifiers need it.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import train_test_split
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if not seeds:
         raise UserError("seeds: give at least one")
     codes = _label_codes(vectors, labels)
@@ -100,6 +103,12 @@ def linear_probe_accuracy(
         raise UserError(
             f"{len(counts)} different labels, the rarest on {counts.min(initial=len(codes))} rows: "
             "a split needs at least two, each on two rows or more"
+        )
+    tested = math.ceil(test_share * len(codes))
+    if len(counts) > min(tested, len(codes) - tested):
+        raise UserError(
+            f"{len(counts)} different labels on {len(codes)} rows: a split into "
+            f"{len(codes) - tested} to train on and {tested} to test on cannot hold each in both"
         )
     accuracies = []
     for seed in seeds:

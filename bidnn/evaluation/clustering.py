@@ -1,4 +1,7 @@
-"""How well clusters of vectors agree with labels: accuracy, NMI, ARI, and k-means to get them."""
+"""How well clusters of vectors agree with labels: accuracy, NMI, ARI, and k-means to get them.
+
+scikit-learn is imported where it is called: that takes long, and most who evaluate never cluster.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
 
 from bidnn.errors import UserError
 
@@ -51,6 +51,8 @@ def cluster_accuracy(labels: ArrayLike, clusters: ArrayLike) -> float:
     Raises:
         ValueError: if there are no rows, or their numbers differ.
     """
+    from sklearn.metrics.cluster import contingency_matrix
+
     counts = contingency_matrix(*_same_rows(labels, clusters))
     matched = linear_sum_assignment(counts, maximize=True)
     return float(counts[matched].sum() / counts.sum())
@@ -62,6 +64,8 @@ def cluster_nmi(labels: ArrayLike, clusters: ArrayLike) -> float:
     Raises:
         ValueError: if there are no rows, or their numbers differ.
     """
+    from sklearn.metrics import normalized_mutual_info_score
+
     return float(
         normalized_mutual_info_score(*_same_rows(labels, clusters), average_method="arithmetic")
     )
@@ -73,6 +77,8 @@ def cluster_ari(labels: ArrayLike, clusters: ArrayLike) -> float:
     Raises:
         ValueError: if there are no rows, or their numbers differ.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     return float(adjusted_rand_score(*_same_rows(labels, clusters)))
 
 
@@ -99,12 +105,16 @@ def kmeans_scores(
         ValueError: if there are no seeds, numbers of rows differ, there are fewer rows than
             clusters, or a number is not finite.
     """
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
     if not seeds:
         raise UserError("seeds: give at least one")
     rows, names = np.asarray(vectors), np.asarray(labels)
     if len(rows) != len(names):
         raise UserError(f"{len(rows)} vectors, but {len(names)} labels")
     count = len(np.unique(names)) if clusters is None else clusters
+    if not 1 <= count <= len(rows):
+        raise UserError(f"{count} clusters of {len(rows)} rows: at least 1, and at most the rows")
     kind = MiniBatchKMeans if len(rows) > MINI_BATCH_ABOVE else KMeans
     found = [
         kind(n_clusters=count, n_init=n_init, random_state=seed).fit_predict(rows) for seed in seeds

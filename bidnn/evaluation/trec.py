@@ -1,9 +1,13 @@
 """Evaluation as at TREC and TRECVID: qrels files, run files, and scores of vectors with names."""
 
+import gzip
+import io
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +17,7 @@ from bidnn.errors import UserError
 from bidnn.evaluation.ranking import RetrievalScores
 from bidnn.evaluation.retrieval import by_judgement, retrieve
 from bidnn.evaluation.similarity import STEPS, Similarity, similarities
+from bidnn.files import whole_file
 
 Number = TypeVar("Number", int, float)
 
@@ -31,14 +36,17 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Grades by topic and document; above 0 is relevant.
 
     Args:
-        path: a text file of lines `topic iteration document grade`.
+        path: a text file, plain or .gz, of lines `topic iteration document grade`.
 
     Raises:
         ValueError: naming file and line, if a line is malformed or judges a document again.
+        OSError: if it cannot be read.
     """
+    from ir_measures import read_trec_qrels  # here, because only those who read such files need it
+
     grades: dict[str, dict[str, int]] = {}
-    for place, (topic, _, document, grade) in _lines(path, QRELS_LINE):
-        _enter(grades, place, topic, document, _number(int, grade, f"{place}: grade"))
+    for place, judged in _entries(path, read_trec_qrels, QRELS_LINE):
+        _enter(grades, place, judged.query_id, judged.doc_id, judged.relevance)
     return grades
 
 
@@ -46,18 +54,45 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
     """Scores by topic and document; as in trec_eval, the ranks in the file do not count.
 
     Args:
-        path: a text file of lines `topic Q0 document rank score tag`.
+        path: a text file, plain or .gz, of lines `topic Q0 document rank score tag`.
 
     Raises:
         ValueError: naming file and line, if a line is malformed or lists a document again.
+        OSError: if it cannot be read.
     """
+    from ir_measures import read_trec_run  # as above
+
     run: dict[str, dict[str, float]] = {}
-    for place, (topic, _, document, _, score, _) in _lines(path, RUN_LINE):
-        value = _number(float, score, f"{place}: score")
-        if math.isnan(value):
-            raise UserError(f"{place}: score {score} has no rank")
-        _enter(run, place, topic, document, value)
+    for place, found in _entries(path, read_trec_run, RUN_LINE):
+        if math.isnan(found.score):
+            raise UserError(f"{place}: score {found.score} has no rank")
+        _enter(run, place, found.query_id, found.doc_id, found.score)
     return run
+
+
+def read_names(path: Path) -> list[str]:
+    """Names of rows, in their order: one a line, as they stand in qrels.
+
+    Args:
+        path: a text file, plain or .gz.
+
+    Raises:
+        ValueError: naming file and line, if a line holds no name or more than one word.
+        OSError: if it cannot be read.
+    """
+    names: list[str] = []
+    with _open_text(path) as file:
+        lines = [line.split() for line in file]
+    while lines and not lines[-1]:
+        lines.pop()
+    for number, words in enumerate(lines, start=1):
+        if len(words) != 1:
+            raise UserError(
+                f"{path}, line {number}: {len(words)} words; a line is the name of one row, "
+                "without white space"
+            )
+        names += words
+    return names
 
 
 def write_run(path: Path, run: Mapping[str, Mapping[str, float]], tag: str = "bidnn") -> None:
@@ -70,16 +105,18 @@ def write_run(path: Path, run: Mapping[str, Mapping[str, float]], tag: str = "bi
 
     Raises:
         ValueError: if a name is empty or holds white space, which the format has no way to write.
+        OSError: if the file cannot be written; nothing is left behind then.
     """
     names = {tag, *run, *(document for scores in run.values() for document in scores)}
     for name in names:
         if len(name.split()) != 1 or name != name.strip():
             raise UserError(f"{name!r}: a name in a run file is one word without white space")
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+    with whole_file(path) as file:
         for topic, scores in run.items():
             ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
             for rank, (document, score) in enumerate(ranked, start=1):
-                file.write(f"{topic} Q0 {document} {rank} {float(score)!r} {tag}\n")
+                line = f"{topic} Q0 {document} {rank} {float(score)!r} {tag}\n"
+                file.write(line.encode("utf-8", "surrogateescape"))
 
 
 def rank_targets(
@@ -174,24 +211,52 @@ def score_by_qrels(
     )
 
 
-def _lines(path: Path, form: str) -> Iterator[tuple[str, list[str]]]:
-    """Place and columns of each line that is not blank; bytes that are not UTF-8 are kept."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
-        for number, line in enumerate(file, start=1):
-            columns = line.split()
-            if columns and len(columns) != len(form.split()):
-                raise UserError(
-                    f"{path}, line {number}: {len(columns)} columns; a line is '{form}'"
-                )
-            if columns:
-                yield f"{path}, line {number}", columns
+class _Lines:
+    """Lines of an open file, counted; ir_measures knows a file by its `read`."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.read, self.number = file, file.read, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.file:
+            self.number += 1
+            # To Python such a character ends a word, to trec_eval it is a part of it.
+            if not line.isascii() and any(c.isspace() for c in line if not c.isascii()):
+                raise ValueError("white space that is not ASCII")
+            yield line
 
 
-def _number(kind: Callable[[str], Number], text: str, place: str) -> Number:
-    try:
-        return kind(text)
-    except ValueError:
-        raise UserError(f"{place} {text!r} is not a number of type {kind.__name__}") from None
+def _entries(
+    path: Path, read: Callable[[_Lines], Iterator[Any]], form: str
+) -> Iterator[tuple[str, Any]]:
+    """What ir_measures finds, and the place of each; it names no line itself."""
+    with _open_text(path) as file:
+        lines = _Lines(file)
+        try:
+            for entry in read(lines):
+                yield f"{path}, line {lines.number}", entry
+        except ValueError as error:
+            place = f"{path}, line {lines.number}"
+            raise UserError(f"{place}: not a line '{form}' ({error})") from error
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[TextIO]:
+    """Opens text in UTF-8, whatever the locale; other bytes are kept, a byte order mark is not.
+
+    Raises:
+        ValueError: if it is a gzip file that is damaged.
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as raw:
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if compressed else raw
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
+            try:
+                yield text
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise UserError(f"{path}: the gzip file is cut off or damaged ({error})") from error
 
 
 def _enter(

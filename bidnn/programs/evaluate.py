@@ -15,67 +15,147 @@ from bidnn.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
 from bidnn.evaluation.retrieval import Relevance, by_label, by_pair, retrieve
-from bidnn.evaluation.trec import Named, rank_targets, read_qrels, score_by_qrels, write_run
+from bidnn.evaluation.trec import (
+    Named,
+    rank_targets,
+    read_names,
+    read_qrels,
+    score_by_qrels,
+    write_run,
+)
+from bidnn.files import check_writable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluates as the command line says; the last line printed is a JSON object of the figures."""
+    """Evaluates as the command line says; the last line printed is a JSON object of the metrics."""
     given = _parse(arguments)
     try:
-        figures = evaluate(given)
+        metrics = evaluate(given)
     except (UserError, OSError) as error:
         sys.stderr.write(f"evaluate: error: {error}\n")
         sys.exit(1)
-    width = max(map(len, figures))
-    lines = [f"{name:{width}}  {value:.4f}" for name, value in figures.items()]
-    sys.stdout.write("\n".join([*lines, json.dumps(figures)]) + "\n")
+    width = max(map(len, metrics), default=0)
+    lines = [f"{name:{width}}  {value:.4f}" for name, value in metrics.items()]
+    sys.stdout.write("\n".join([*lines, json.dumps(metrics)]) + "\n")
 
 
 def evaluate(given: argparse.Namespace) -> dict[str, float]:
-    """The figures that the command line asks for.
+    """The metrics that the command line asks for.
 
     Raises:
-        ValueError, OSError: naming what is wrong with a file.
+        ValueError, OSError: naming what is wrong with a file, or what cannot be done.
     """
-    queries = read_vectors(Path(given.file), given.array)
-    documents = queries
+    _check(given)
+    queries = documents = _read(given, given.file)
     if given.documents is not None:
-        documents = read_vectors(Path(given.documents), given.array)
-    if given.qrels is not None:
-        return _by_qrels(given, queries, documents)
-    figures = _retrieval(given, queries, documents)
-    if queries.labels is not None:
-        if "clustering" in given.measures:
-            scores = kmeans_scores(queries.values, queries.labels, given.clusters)
-            figures |= {"accuracy": scores.accuracy.mean, "nmi": scores.nmi.mean}
-            figures["ari"] = scores.ari.mean
-        if "classification" in given.measures:
-            figures["knn"] = knn_accuracy(queries.values, queries.labels)
-            figures["probe"] = linear_probe_accuracy(queries.values, queries.labels).mean
+        documents = _read(given, given.documents)
+    elif len(queries.values) < 2:
+        raise UserError(f"{given.file}: one row, and no other to compare it with")
+    wanted = [name for name in ("clustering", "classification") if name in given.measures]
+    if wanted and queries.labels is None:
+        raise UserError(f"{given.file}: no labels, which --measures {wanted[0]} needs")
+    if "comparability" in given.measures and queries.present is None:
+        raise UserError(
+            f"{given.file}: no array `present`, which --measures comparability needs; "
+            "scripts/embed.py writes it to npz files"
+        )
+    metrics = _retrieval(given, queries, documents)
+    if wanted:
+        metrics |= _by_classes(given, queries)
     if "comparability" in given.measures:
-        if queries.present is None:
-            raise UserError(f"{given.file}: no array `present`, which comparability needs")
-        report = comparability(queries.values, queries.present)
-        for pair, spread in report.spreads.items():
-            figures |= {f"cosine {pair}": spread.mean, f"deviation {pair}": spread.deviation}
-        figures |= {f"favour {kind}": value for kind, value in report.favour.items()}
-    return figures
+        metrics |= _comparability(queries)
+    return metrics
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Refuses options that do not go together, before anything is read.
+
+    Raises:
+        ValueError, OSError: naming them.
+    """
+    if min(given.k) < 1:
+        raise UserError(f"--k {min(given.k)}: must be at least 1")
+    if given.clusters is not None and "clustering" not in given.measures:
+        raise UserError("--clusters has no meaning without --measures clustering")
+    if given.clusters is not None and given.clusters < 1:
+        raise UserError(f"--clusters {given.clusters}: must be at least 1")
+    files = [file for file in (given.file, given.documents) if file is not None]
+    if given.array is not None and not any(Path(f).suffix.lower() == ".npz" for f in files):
+        raise UserError(f"--array {given.array}: names an array of an npz file, and none is given")
+    if given.by is not None and given.qrels is not None:
+        raise UserError("--by and --qrels both say what is relevant; leave one of them out")
+    if given.by == "pair" and given.documents is None:
+        raise UserError("--by pair needs --documents: row i of both files is a pair")
+    named = {"--names": given.names, "--document-names": given.document_names}
+    if given.qrels is None and given.run is None:
+        for option, value in named.items():
+            if value is not None:
+                raise UserError(f"{option} has no meaning without --qrels or --run")
+        return
+    missing = [
+        name for name, file in ({"--documents": given.documents} | named).items() if not file
+    ]
+    if missing:
+        option = "--run" if given.qrels is None else "--qrels"
+        raise UserError(f"{option} needs {' and '.join(missing)}")
+    if given.run is not None:
+        read = [*files, *named.values(), given.qrels]
+        if any(file and Path(file).resolve() == Path(given.run).resolve() for file in read):
+            raise UserError(f"--run {given.run}: this file is read, and would be written over")
+        check_writable(Path(given.run))
+
+
+def _read(given: argparse.Namespace, file: str) -> Vectors:
+    return read_vectors(Path(file), "embedding" if given.array is None else given.array)
 
 
 def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) -> dict[str, float]:
+    """Metrics by qrels, by pair or by label; none if only other things can be done, and are."""
+    if given.qrels is not None or given.run is not None:
+        one = Named(read_names(Path(given.names)), queries.values)
+        other = Named(read_names(Path(given.document_names)), documents.values)
+        if given.qrels is not None:
+            scores = score_by_qrels(one, other, read_qrels(Path(given.qrels)), given.k)
+        if given.run is not None:
+            write_run(Path(given.run), rank_targets(one, other))
+        if given.qrels is not None:
+            return {name: float(value) for name, value in scores.figures().items()}
+    labelled = queries.labels is not None and documents.labels is not None
+    if given.by is None and not labelled and (given.run or given.measures):
+        return {}
+    relevance = _relevance(given, queries, documents)
     same = documents is queries
-    if given.by == "pair":
-        if same:
-            raise UserError("--by pair needs --documents: row i of both files is a pair")
-        relevance: Relevance = by_pair(len(queries.values))
-    elif queries.labels is None or documents.labels is None:
-        raise UserError(f"{given.file}: no labels; --by pair or --qrels need none")
-    else:
-        relevance = by_label(*_label_forms(queries.labels, documents.labels))
     scores = retrieve(
         queries.values, documents.values, relevance, exclude_self=same, cutoffs=given.k
     )
+    if not scores.counted.any():
+        raise UserError(f"{given.file}: no label is on two rows, so nothing is there to be found")
     return {name: float(value) for name, value in scores.figures().items()}
+
+
+def _relevance(given: argparse.Namespace, queries: Vectors, documents: Vectors) -> Relevance:
+    if given.by == "pair":
+        if len(queries.values) != len(documents.values):
+            raise UserError(
+                f"--by pair: {given.file} has {len(queries.values)} rows and {given.documents} has "
+                f"{len(documents.values)}; row i of both is a pair"
+            )
+        return by_pair(len(queries.values))
+    for file, vectors in ((given.file, queries), (given.documents, documents)):
+        if vectors.labels is None:
+            raise UserError(f"{file}: no labels; --by pair or --qrels need none")
+    assert queries.labels is not None
+    assert documents.labels is not None
+    _check_classes(given.file, np.concatenate([queries.labels, documents.labels]))
+    return by_label(*_label_forms(queries.labels, documents.labels))
+
+
+def _check_classes(file: str, labels: np.ndarray) -> None:
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            f"{file}: every row has the label {str(labels[0])!r}, so there is nothing to tell "
+            "apart; --by pair or --qrels need no labels"
+        )
 
 
 def _label_forms(
@@ -94,25 +174,33 @@ def _label_forms(
     return matrix[: len(queries)], matrix[len(queries) :]
 
 
-def _by_qrels(given: argparse.Namespace, anchors: Vectors, targets: Vectors) -> dict[str, float]:
-    if given.documents is None or given.names is None or given.document_names is None:
-        raise UserError("--qrels needs --documents, --names and --document-names")
-    one = Named(_names(given.names), anchors.values)
-    other = Named(_names(given.document_names), targets.values)
-    if given.run is not None:
-        write_run(Path(given.run), rank_targets(one, other))
-    scores = score_by_qrels(one, other, read_qrels(Path(given.qrels)), given.k)
-    return {name: float(value) for name, value in scores.figures().items()}
+def _by_classes(given: argparse.Namespace, queries: Vectors) -> dict[str, float]:
+    assert queries.labels is not None
+    _check_classes(given.file, queries.labels)
+    metrics: dict[str, float] = {}
+    if "clustering" in given.measures:
+        clusters = kmeans_scores(queries.values, queries.labels, given.clusters)
+        metrics |= {"accuracy": clusters.accuracy.mean, "nmi": clusters.nmi.mean}
+        metrics["ari"] = clusters.ari.mean
+    if "classification" in given.measures:
+        metrics["knn"] = knn_accuracy(queries.values, queries.labels)
+        metrics["probe"] = linear_probe_accuracy(queries.values, queries.labels).mean
+    return metrics
 
 
-def _names(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").split()
+def _comparability(queries: Vectors) -> dict[str, float]:
+    assert queries.present is not None
+    metrics: dict[str, float] = {}
+    found = comparability(queries.values, queries.present)
+    for pair, spread in found.spreads.items():
+        metrics |= {f"cosine {pair}": spread.mean, f"deviation {pair}": spread.deviation}
+    return metrics | {f"favour {kind}": value for kind, value in found.favour.items()}
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description="Retrieval, clustering and classification figures of a file of vectors "
+        prog="bidnn evaluate",
+        description="Retrieval, clustering and classification metrics of a file of vectors "
         "(.npz, .npy or libsvm). Every row is a query by cosine, against all others or against "
         "--documents. The last line is a JSON object, which scripts/train.py logs if this is its "
         "output.command.",
@@ -120,14 +208,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("file", help="vectors of the queries")
     add("--documents", metavar="FILE", help="vectors that are searched, if not the same")
-    add("--array", default="embedding", help="name of the vectors in an npz file (embedding)")
-    add(
-        "--by", choices=["label", "pair"], default="label", help="what is relevant; 3,7: two labels"
-    )
+    add("--array", help="name of the vectors in an npz file (embedding)")
+    add("--by", choices=["label", "pair"], help="what is relevant (label); 3,7: two labels")
     add("--k", type=int, nargs="+", default=[1, 5, 10], help="cutoffs of precision, recall, nDCG")
     add(
         "--measures",
-        nargs="*",
+        nargs="+",
         default=[],
         choices=["clustering", "classification", "comparability"],
         help="beyond retrieval: k-means, k-NN and linear probe, complete against incomplete rows",
@@ -137,5 +223,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     trec.add_argument("--qrels", metavar="FILE", help="judgements: topic iteration document grade")
     trec.add_argument("--names", metavar="FILE", help="name of each query, one a line")
     trec.add_argument("--document-names", metavar="FILE", help="name of each document")
-    trec.add_argument("--run", metavar="FILE", help="write the ranking as a TREC run file")
+    trec.add_argument(
+        "--run", metavar="FILE", help="write the ranking as a TREC run file, with or without qrels"
+    )
     return parser.parse_args(arguments)

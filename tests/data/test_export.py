@@ -14,6 +14,7 @@ from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.formats.matlab import read_mat
 from bidnn.data.sources import open_libsvm
 from bidnn.data.store import PairStore
+from bidnn.model.outputs import OutputConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -58,6 +59,45 @@ def test_rows_without_labels_have_none_in_arrays_and_zero_in_text(store, tmp_pat
     assert read_npz(export(bare, tmp_path / "r.npz")["path"], ignore_zeroes=True).labels is None
     text = export(bare, tmp_path / "rows.txt")["path"].read_text()
     assert all(line.split()[0] == "0" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "h5", "mat", "csv", "json", "txt.gz", "PKL"])
+def test_a_name_of_another_format_is_refused_and_nothing_is_written(store, tmp_path, suffix):
+    path = tmp_path / f"rows.{suffix}"
+    with pytest.raises(ValueError, match=rf"\.{suffix.split('.')[-1].lower()} is not written"):
+        export(store, path)
+    with pytest.raises(ValueError, match=r"is not written; name it \.npz or \.npy, or \.txt"):
+        OutputConfig(path=str(path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_capital_letters_name_the_same_formats_and_unknown_names_are_text(store, tmp_path):
+    path = export(store, tmp_path / "ROWS.NPZ")["path"]
+    assert_same(read_npz(path, ignore_zeroes=True), store)
+    for name in ("rows", "rows.svm", "rows.txt_00001", "rows.final"):
+        assert export(store, tmp_path / name)["path"].read_bytes().startswith(b"a0 1:")
+
+
+@pytest.mark.parametrize("name", ["rows.npz", "rows.npy", "rows.txt"])
+def test_rows_that_cannot_be_read_to_their_end_leave_no_file(store, tmp_path, monkeypatch, name):
+    def read_to_the_middle(_):
+        yield slice(0, 10)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(PairStore, "blocks", read_to_the_middle)
+    with pytest.raises(OSError, match="Input/output"):
+        export(store, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_are_written_the_same_in_many_blocks_as_in_one(store, tmp_path, monkeypatch):
+    for name in ("rows.npz", "rows.npy", "rows.txt"):
+        whole = [file.read_bytes() for file in export(store, tmp_path / name).values()]
+        with monkeypatch.context() as patch:
+            patch.setattr("bidnn.data.store.BLOCK_BYTES", 100)
+            assert len(list(store.blocks())) > 5
+            parts = [file.read_bytes() for file in export(store, tmp_path / name).values()]
+        assert parts == whole
 
 
 def test_zeros_that_are_data_are_reported_where_text_cannot_hold_them(store, tmp_path, caplog):

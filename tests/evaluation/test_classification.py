@@ -101,5 +101,7 @@ def test_what_cannot_be_classified_is_refused():
         linear_probe_accuracy(rows, ["a", "b", "a"])
     with pytest.raises(ValueError, match="1 different labels"):
         linear_probe_accuracy(rows, ["a", "a", "a"])
+    with pytest.raises(ValueError, match=r"3 different labels on 6 rows: .* 2 to test on cannot"):
+        linear_probe_accuracy(np.eye(6), list("aabbcc"))
     with pytest.raises(ValueError, match="seeds: give at least one"):
         linear_probe_accuracy(rows, ["a", "b", "a"], seeds=())

@@ -2,10 +2,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import sklearn.cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.datasets import make_blobs
 
 from bidnn.evaluation import cluster_accuracy, cluster_ari, cluster_nmi, kmeans_scores
@@ -85,12 +86,12 @@ def test_separate_blobs_are_found_by_either_kind_of_kmeans(above, monkeypatch):
 def test_many_rows_go_to_mini_batches(monkeypatch):
     made = []
 
-    class Seen(module.MiniBatchKMeans):
+    class Seen(MiniBatchKMeans):
         def __init__(self, n_clusters=8, *, n_init=1, random_state=None):
             made.append((n_clusters, n_init, random_state))
             super().__init__(n_clusters, n_init=n_init, random_state=random_state)
 
-    monkeypatch.setattr(module, "MiniBatchKMeans", Seen)
+    monkeypatch.setattr(sklearn.cluster, "MiniBatchKMeans", Seen)
     monkeypatch.setattr(module, "MINI_BATCH_ABOVE", 40)
     vectors, truth = make_blobs(41, 2, centers=2, random_state=0)
     kmeans_scores(vectors[:40], truth[:40], seeds=(7,))
@@ -108,3 +109,6 @@ def test_what_cannot_be_clustered_is_refused():
         cluster_accuracy([1, 1, 2], [1, 1])
     with pytest.raises(ValueError, match="at least one row"):
         cluster_ari([], [])
+    for clusters in (0, 4):
+        with pytest.raises(ValueError, match=f"{clusters} clusters of 3 rows"):
+            kmeans_scores(np.eye(3), ["a", "b", "c"], clusters=clusters)

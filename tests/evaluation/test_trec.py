@@ -1,10 +1,23 @@
+import gzip
+import os
+import subprocess
+import sys
+
 import ir_measures
 import numpy as np
 import pytest
 from ir_measures import AP, P
 from sklearn.metrics.pairwise import cosine_similarity
 
-from bidnn.evaluation import Named, rank_targets, read_qrels, read_run, score_by_qrels, write_run
+from bidnn.evaluation import (
+    Named,
+    rank_targets,
+    read_names,
+    read_qrels,
+    read_run,
+    score_by_qrels,
+    write_run,
+)
 
 SURROGATE = b"caf\xe9".decode("utf-8", "surrogateescape")
 
@@ -34,11 +47,38 @@ def test_qrels_are_grades_by_topic_and_document(tmp_path):
     assert read_qrels(path) == {"1": {"v1": 1, "v2": 0}, "2": {"v1": -1, SURROGATE: 2}}
 
 
+def test_text_is_read_as_utf8_whatever_the_locale_without_its_mark_and_through_gzip(tmp_path):
+    path = tmp_path / "qrels"
+    for text in (
+        b"\xef\xbb\xbf1 0 caf\xc3\xa9 1\n",
+        gzip.compress(b"1 0 caf\xc3\xa9 1\n", mtime=0),
+    ):
+        assert read_qrels(written(path, text)) == {"1": {"caf\u00e9": 1}}
+    assert read_names(written(path, b"\xef\xbb\xbfn1\nn2")) == ["n1", "n2"]
+
+
+def test_names_are_one_word_a_line(tmp_path):
+    assert read_names(written(tmp_path / "names", b"a\r\n caf\xe9 \nb\n\n")) == [
+        "a",
+        SURROGATE,
+        "b",
+    ]
+    for text, line in ((b"a\nb c\n", 2), (b"a\n\nb\n", 2)):
+        with pytest.raises(ValueError, match=f"names, line {line}: . words"):
+            read_names(written(tmp_path / "names", text))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"1 0 v1 1\n1 0 v2\n", "qrels, line 2: 3 columns; a line is 'topic iteration document"),
-        (b"\n1 0 v1 yes\n", "qrels, line 2: grade 'yes' is not a number of type int"),
+        (
+            b"1 0 v1 1\n1 0 v2\n",
+            "qrels, line 2: not a line 'topic iteration document grade'.*got 3",
+        ),
+        (b"\n1 0 v1 yes\n", "qrels, line 2: not a line .*'yes'"),
+        ("1 0 v1 1\n1 0 v\xa02\n".encode(), "qrels, line 2: not a line .*not ASCII"),
+        ("1 Q0 v1 1".encode("utf-16"), "qrels, line 1: not a line"),
+        (gzip.compress(b"1 0 v1 1\n", mtime=0)[:-9], "qrels: the gzip file is cut off or damaged"),
         (b"1 0 v1 1\n2 0 v1 1\n1 0 v1 0\n", "qrels, line 3: topic 1 has document v1 already"),
     ],
 )
@@ -50,8 +90,9 @@ def test_a_malformed_qrels_line_is_named(tmp_path, text, complaint):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"1 Q0 v1 1 0.5\n", "run, line 1: 5 columns; a line is 'topic Q0 document rank score"),
-        (b"1 Q0 v1 1 high x\n", "run, line 1: score 'high' is not a number of type float"),
+        (b"1 Q0 v1 1 0.5\n", "run, line 1: not a line 'topic Q0 document rank score tag'.*got 5"),
+        (b"1 Q0 v1 1 high x\n", "run, line 1: not a line .*'high'"),
+        ("1 Q0 v\u30001 2 3\n".encode(), "run, line 1: not a line .*not ASCII"),
         (b"1 Q0 v1 1 nan x\n", "run, line 1: score nan has no rank"),
         (b"1 Q0 v1 1 2 x\n1 Q0 v1 2 1 x\n", "run, line 2: topic 1 has document v1 already"),
     ],
@@ -74,6 +115,24 @@ def test_a_run_comes_back_from_its_file_as_it_was(tmp_path):
     run = rank_targets(anchors, targets, depth=7)
     write_run(tmp_path / "run", run)
     assert read_run(tmp_path / "run") == run
+
+
+def test_a_run_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = written(tmp_path / "run", b"before")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_run(path, {"1": {"v": 1.0}})
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_ir_measures_is_imported_only_where_a_file_is_read():
+    code = "import sys, bidnn.evaluation.trec; sys.exit('ir_measures' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["two words", "", "line\n", "tab\t"])

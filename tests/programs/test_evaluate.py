@@ -1,5 +1,6 @@
 """scripts/evaluate.py, and the methods of scripts/compare.py."""
 
+import gzip
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.data.vectors import read_vectors
 from bidnn.evaluation.retrieval import mean_average_precision
+from bidnn.evaluation.trec import read_run
 from bidnn.model.model import Model
 from bidnn.programs.compare import Result, translation_error, write_results
 from bidnn.programs.evaluate import main
@@ -67,21 +69,139 @@ def test_pairs_labels_of_several_and_qrels(vectors, tmp_path, capsys):
     assert first[:4] == ["n0", "Q0", "n0", "1"]
 
 
-def test_mistakes_are_one_line(vectors, tmp_path, capsys):
+def test_gzipped_libsvm_is_read_by_its_text(vectors, tmp_path, capsys):
+    values, label = vectors
+    text = gzip.compress((tmp_path / "v1.txt").read_bytes())
+    (tmp_path / "v.txt.gz").write_bytes(text)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "v.txt.gz").values, values)
+    expected = mean_average_precision(values, label)
+    assert figures(capsys, tmp_path / "v.txt.gz")["map"] == pytest.approx(expected)
+
+
+def test_a_run_is_written_without_qrels_too(vectors, tmp_path, capsys):
+    values, label = vectors
+    (tmp_path / "names").write_text("\n".join(f"n{i}" for i in range(30)))
+    names = ("--names", tmp_path / "names", "--document-names", tmp_path / "names")
+    more = ("--documents", tmp_path / "v.npy", *names, "--run", tmp_path / "run")
+    assert figures(capsys, tmp_path / "v.npy", *more) == {}
+    run = read_run(tmp_path / "run")
+    assert max(run["n3"], key=run["n3"].get) == "n3"
+    np.savez(tmp_path / "w.npz", embedding=values, label=label)
+    more = ("--documents", tmp_path / "w.npz", *names, "--run", tmp_path / "run2")
+    found = figures(capsys, tmp_path / "v.npz", *more)
+    assert read_run(tmp_path / "run2") == run
+    alone = figures(capsys, tmp_path / "v.npz", "--documents", tmp_path / "w.npz")
+    assert found == alone
+    assert found["queries"] == 30
+
+
+def test_measures_are_taken_with_qrels_and_without_labels_where_they_need_none(
+    vectors, tmp_path, capsys
+):
+    values, _ = vectors
+    present = np.ones((60, 2), bool)
+    present[30:, 0] = False
+    np.savez(tmp_path / "p.npz", embedding=np.concatenate([values, values]), present=present)
+    found = figures(capsys, tmp_path / "p.npz", "--measures", "comparability")
+    assert "map" not in found
+    assert found["cosine complete–incomplete"] == pytest.approx(0, abs=0.2)
+    (tmp_path / "names").write_text("\n".join(f"n{i}" for i in range(30)))
+    (tmp_path / "qrels").write_text("n0 0 n0 1\n")
+    trec = ("--qrels", tmp_path / "qrels", "--names", tmp_path / "names")
+    more = ("--document-names", tmp_path / "names", "--documents", tmp_path / "v.npy")
+    found = figures(capsys, tmp_path / "v.npz", *trec, *more, "--measures", "classification")
+    assert found["map"] == 1
+    assert 0 <= found["knn"] <= 1
+
+
+@pytest.fixture
+def odd(vectors, tmp_path):
+    """Files that something is wrong with."""
+    values, label = vectors
+    broken = values.copy()
+    broken[3, 1] = np.nan
+    half = np.arange(30) / 2
+    for name, arrays in {
+        "nan": {"embedding": broken, "label": label},
+        "text": {"embedding": label[:, None]},
+        "none": {"embedding": values[:0], "label": label[:0]},
+        "one": {"embedding": values[:1], "label": label[:1]},
+        "constant": {"embedding": values, "label": np.zeros(30)},
+        "different": {"embedding": values, "label": half},
+        "nanlabel": {"embedding": values, "label": np.where(half == 2, np.nan, 1)},
+        "few": {"embedding": values, "label": label[:9]},
+        "bytes": {"embedding": values, "label": np.array([b"\xe9"] * 30)},
+        "mask": {"embedding": values, "present": np.ones(30)},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
     (tmp_path / "empty.npz").write_bytes(b"")
-    for arguments, match in (
-        ([tmp_path / "none.npz"], "no such file"),
-        ([tmp_path / "empty.npz"], "the file is empty"),
-        ([tmp_path / "v.npz", "--array", "first"], "no array first"),
-        ([tmp_path / "v.npy"], "no labels"),
-        ([tmp_path / "v.npz", "--by", "pair"], "--documents"),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        assert caught.value.code == 1
-        error = capsys.readouterr().err
-        assert match in error
-        assert error.count("\n") == 1
+    (tmp_path / "empty.txt").write_bytes(b"")
+    (tmp_path / "comments.txt").write_text("# nothing\n")
+    np.save(tmp_path / "fewer.npy", values[:9])
+    np.savez(tmp_path / "renamed.npz", embedding=values)
+    (tmp_path / "renamed.npz").rename(tmp_path / "npz.npy")
+    (tmp_path / "names").write_bytes(b"".join(b"caf\xe9%d\n" % i for i in range(30)))
+    (tmp_path / "spaces").write_text("a b\n" * 15)
+    return tmp_path
+
+
+NAMED = "--documents v.npz --names names --document-names names"
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("missing.npz", "no such file"),
+        ("empty.npz", "the file is empty"),
+        ("empty.txt", "the file is empty"),
+        ("comments.txt", "no row in the file"),
+        ("v.npz --array first", "no array first"),
+        ("v.npy --array first", "--array first: names an array of an npz file"),
+        ("npz.npy", "npz.npy: no readable npy file"),
+        ("v.npy", "no labels"),
+        ("nan.npz", "nan.npz, row 3 counted from 0: NaN"),
+        ("text.npz", "a matrix of numbers is needed"),
+        ("none.npz", "none.npz: 0 vectors"),
+        ("one.npz", "one.npz: one row"),
+        ("constant.npz", "constant.npz: every row has the label '0.0'"),
+        (
+            "constant.npz --by pair --documents v.npy --measures clustering",
+            "every row has the label",
+        ),
+        ("different.npz", "no label is on two rows"),
+        ("nanlabel.npz", "nanlabel.npz, row 4 counted from 0: its label is NaN"),
+        ("few.npz", "few.npz: label has shape (9,), not (30,)"),
+        ("bytes.npz", "bytes.npz: no readable array of labels"),
+        ("mask.npz --measures comparability", "mask.npz: present has shape (30,)"),
+        ("v.npz --k 0", "--k 0: must be at least 1"),
+        ("v.npz --clusters 2", "--clusters has no meaning without"),
+        ("v.npz --clusters 0 --measures clustering", "--clusters 0: must be at least 1"),
+        ("v.npz --clusters 31 --measures clustering", "31 clusters of 30 rows"),
+        ("v.npz --by pair", "--by pair needs --documents"),
+        ("v.npz --by pair --documents fewer.npy", "fewer.npy has 9"),
+        ("v.npy --by pair --documents v.npy --measures clustering", "v.npy: no labels, which"),
+        ("v.npy --measures classification", "v.npy: no labels, which --measures classification"),
+        ("v.npy --measures comparability", "v.npy: no array `present`"),
+        ("v.npz --run run", "--run needs --documents and --names and --document-names"),
+        ("v.npz --qrels q --names names", "--qrels needs --documents and --document-names"),
+        ("v.npz --names names", "--names has no meaning without --qrels or --run"),
+        (f"v.npz {NAMED} --qrels names --by label", "--by and --qrels"),
+        (f"v.npz {NAMED} --run v.npz", "--run v.npz: this file is read"),
+        (f"v.npz {NAMED} --run names/run", "names/run: its folder"),
+        (f"v.npz {NAMED} --qrels missing", "No such file or directory: 'missing'"),
+        (f"v.npz {NAMED} --qrels names", "names, line 1: not a line 'topic"),
+        ("v.npz --documents v.npz --names spaces --document-names names --run r", "spaces, line 1"),
+        ("v.npz --documents v.npz --names . --document-names names --run r", "Is a directory"),
+    ],
+)
+def test_mistakes_are_one_line(odd, capsys, monkeypatch, line, match):
+    monkeypatch.chdir(odd)
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert error.count("\n") == 1
 
 
 @pytest.fixture

@@ -1,16 +1,19 @@
 """NumPy files: npz with both modalities, and npy pairs that are memory-mapped."""
 
+import logging
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bidnn.data.store import PairStore, find_present
 from bidnn.errors import UserError
 from bidnn.files import readable
+
+log = logging.getLogger(__name__)
 
 
 def read_npz(path: Path, *, ignore_zeroes: bool) -> PairStore:
@@ -91,6 +94,7 @@ def store_arrays(
     Raises:
         ValueError: if the shapes do not fit, or present rows are not finite.
     """
+    first, second = _unmasked(first, f"{name}, first"), _unmasked(second, f"{name}, second")
     for modality, values in (("first", first), ("second", second)):
         if values.ndim != 2:
             raise UserError(f"{name}: {modality} has shape {values.shape}; a matrix is needed")
@@ -108,12 +112,48 @@ def store_arrays(
         )
     )
     present = np.stack(list(masks), axis=1)
-    text = None if labels is None else np.asarray(labels).astype(np.str_)
+    text = None if labels is None else label_texts(labels, name)
     return PairStore(first, second, present, text, name)
 
 
-def open_npz(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Those of the named arrays that an npz file holds.
+def label_texts(labels: ArrayLike, name: str) -> NDArray[np.str_]:
+    """Labels as their texts.
+
+    Raises:
+        UserError: if one is masked.
+    """
+    hidden = np.ma.getmaskarray(labels) if np.ma.isMaskedArray(labels) else np.zeros(1, bool)
+    if hidden.any():
+        raise UserError(
+            f"{name}: the label of row {int(np.argmax(hidden))}, counted from 0, is masked; give "
+            "each row a label, or no labels"
+        )
+    return np.asarray(labels).astype(np.str_)
+
+
+def _unmasked(values: Any, name: str) -> Any:  # noqa: ANN401 — an array or a sparse matrix
+    """A masked array as a plain one: rows masked whole are missing, which NaN says.
+
+    Raises:
+        UserError: if a row is masked in part.
+    """
+    if not np.ma.isMaskedArray(values) or values.ndim != 2:
+        return values
+    mask = np.ma.getmaskarray(values)
+    hidden = mask.all(axis=1)
+    partly = mask.any(axis=1) & ~hidden
+    if partly.any():
+        raise UserError(
+            f"{name}, row {int(np.argmax(partly))} counted from 0: masked in a part of its "
+            "columns; a missing modality is masked in all of them"
+        )
+    plain = np.array(values.data, dtype=np.result_type(values.dtype, np.float32))
+    plain[hidden] = np.nan
+    return plain
+
+
+def open_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Those of the named arrays that an npz file holds; the names of its others are logged.
 
     Raises:
         ValueError: if it is no npz file, is damaged, or holds pickled objects.
@@ -123,6 +163,9 @@ def open_npz(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     with readable(path, "npz file"), path.open("rb") as file:  # np.load leaves a broken one open
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.ndarray):
+            unused = [name for name in archive.files if name not in names]
+            if unused:
+                log.info("%s: not used: %s; used: %s", path, ", ".join(unused), ", ".join(names))
             return {name: archive[name] for name in names if name in archive.files}
     raise UserError(f"{path}: a single array, as of npy files, not an npz archive")
 
@@ -131,12 +174,6 @@ def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """Opens an array of an npz file for writing, without a time stamp: same content, same bytes."""
     info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     return archive.open(info, "w", force_zip64=True)
-
-
-def write_header(file: IO[bytes], shape: tuple[int, int]) -> None:
-    """Begins an npy file of float32, whose values the caller writes row by row."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _map_npy(path: Path) -> NDArray[Any]:

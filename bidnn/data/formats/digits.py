@@ -1,7 +1,6 @@
 """The embedded example: scikit-learn's digits, upper and lower half as two modalities."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from bidnn.data.store import PairStore
 
@@ -11,6 +10,8 @@ def load_halves() -> PairStore:
 
     Labels are the digits 0 to 9.
     """
+    from sklearn.datasets import load_digits  # here, because importing it takes long
+
     pixels, digits = load_digits(return_X_y=True)
     halves = (pixels / 16).astype(np.float32)
     present = np.ones((len(halves), 2), dtype=bool)

@@ -3,9 +3,10 @@
 import io
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
-from bidnn.data.formats.libsvm.text import write_libsvm
+from bidnn.data.formats.libsvm.text import IndexBase, LibsvmError, read_libsvm, write_libsvm
 
 FIRST, SECOND = 3, 4
 SIZE = FIRST + SECOND
@@ -23,3 +24,12 @@ def written(rows, labels, **options) -> bytes:
     file = io.BytesIO()
     write_libsvm(file, rows, labels, **options)
     return file.getvalue()
+
+
+def message(path: Path, base: IndexBase = IndexBase.auto) -> str:
+    with pytest.raises(LibsvmError) as caught:
+        read_libsvm(path, FIRST, SECOND, index_base=base)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert str(path) in text
+    return text

@@ -2,14 +2,15 @@
 
 import gzip
 import io
+import math
 import pickle
 
 import numpy as np
 import pytest
 
-from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
 from bidnn.data.formats.digits import load_halves
-from bidnn.data.sources import LibsvmSource, NpySource, NpzSource
+from bidnn.data.sources import SOURCES, LibsvmSource, NpySource, NpzSource
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_npz_masks_nan_and_labels_say_what_is_there(pair, tmp_path):
     left, right = store.take(slice(2, 6))
     np.testing.assert_array_equal(left, first[2:].astype(np.float32))
     np.testing.assert_array_equal(right, second[2:])
+
+
+def test_arrays_of_an_npz_that_are_not_used_are_named_in_one_line(pair, tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "f.npz"
+    np.savez(path, first=pair[0], second=pair[1], id=np.arange(6), url=np.arange(6))
+    read_npz(path, ignore_zeroes=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: not used: id, url; used: first, second, label, present_first, present_second"
+    ]
+    caplog.clear()
+    np.savez(path, first=pair[0], second=pair[1], label=np.arange(6))
+    read_npz(path, ignore_zeroes=True)
+    assert not caplog.records
 
 
 def test_npy_pairs_are_mapped_not_read(pair, tmp_path):
@@ -128,6 +143,34 @@ def test_validation_files_are_read_like_the_others(pair, tmp_path):
         NpySource(val_first=str(tmp_path / "one.npy")).open_validation(None)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("batch_size", -4, "data.batch_size=-4: must be at least 1"),
+        ("batch_size", 0, "data.batch_size=0: must be at least 1"),
+        ("val_fraction", 1.0, r"data.val_fraction=1.0: must be in \[0, 1\)"),
+        ("val_fraction", -0.1, r"data.val_fraction=-0.1: must be in \[0, 1\)"),
+        ("val_fraction", math.nan, r"data.val_fraction=nan: must be in \[0, 1\)"),
+        ("missing_rate", 1.1, r"data.missing_rate=1.1: a share of rows, in \[0, 1\]"),
+        ("missing_rate", math.nan, r"data.missing_rate=nan: a share of rows, in \[0, 1\]"),
+    ],
+)
+def test_a_source_refuses_values_out_of_their_ranges(key, value, match):
+    for source in SOURCES.values():
+        with pytest.raises(ValueError, match=match):
+            source(**{key: value})
+
+
+def test_a_source_names_the_keys_that_say_what_to_validate_on():
+    assert NpySource(first="a", second="b").validation_keys == []
+    assert NpySource(val_first="a", val_second="b").validation_keys == [
+        "data.val_first",
+        "data.val_second",
+    ]
+    npz = NpzSource(val_fraction=0.1, val_path="a")
+    assert npz.validation_keys == ["data.val_fraction", "data.val_path"]
+
+
 def test_the_digits_are_cut_into_an_upper_and_a_lower_half():
     store = load_halves()
     assert (len(store), store.mod1size, store.mod2size) == (1797, 32, 32)
@@ -146,3 +189,23 @@ def test_an_archive_whose_offsets_are_wrong_is_refused_by_name(pair, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"features\.npz: no readable npz file"):
         read_npz(path, ignore_zeroes=True)
+
+
+def test_a_masked_row_is_missing_and_what_is_hidden_is_never_read():
+    values = np.array([[1.0, 2.0], [99.0, 99.0], [3.0, 4.0]])
+    first = np.ma.masked_array(values, mask=[[0, 0], [1, 1], [0, 0]])
+    store = store_arrays(first, np.ones((3, 2)))
+    assert store.present[:, 0].tolist() == [True, False, True]
+    assert not (store.take(slice(None))[0] == 99).any()
+    partly = np.ma.masked_array(values, mask=[[0, 0], [0, 1], [0, 0]])
+    with pytest.raises(ValueError, match=r"arrays, second, row 1 .* masked in a part"):
+        store_arrays(first, partly)
+    labels = np.ma.masked_array([1, 2, 3], mask=[0, 0, 1])
+    with pytest.raises(ValueError, match="the label of row 2, counted from 0, is masked"):
+        store_arrays(first, first, labels=labels)
+
+
+def test_a_masked_entry_of_what_is_present_tells_of_no_row():
+    present = np.ma.masked_array([True, True, False], mask=[False, True, False])
+    store = store_arrays(np.ones((3, 2)), np.ones((3, 2)), present_first=present)
+    assert store.present[:, 0].tolist() == [True, False, False]

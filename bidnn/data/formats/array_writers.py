@@ -1,0 +1,102 @@
+"""Rows written as NumPy files, without time stamps: equal rows are equal files."""
+
+import zipfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidnn.data.formats.arrays import npz_member
+from bidnn.data.formats.writing import Block, Table, join
+from bidnn.files import whole_file
+
+
+def write_npz(
+    path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
+) -> dict[str, Path]:
+    """Members `embedding`, or `first` and `second`; `label` if there is one; and what is present.
+
+    That is `present` (rows, 2); or, for features, `present_first` and `present_second`, with zeros
+    where a modality is missing. See Writer for the rest.
+    """
+    del zero_based
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        if table.joined:
+            with npz_member(archive, "embedding") as member:
+                _write_header(member, len(table.present), sum(table.widths))
+                for _, left, right in blocks:
+                    member.write(join(left, right).data)
+        else:
+            _write_modalities(archive, path.parent, table, blocks)
+        if table.labels is not None:
+            _write_member(archive, "label", table.labels)
+        if not table.features:
+            _write_member(archive, "present", table.present)
+    return {"path": path}
+
+
+def _write_modalities(
+    archive: zipfile.ZipFile, folder: Path, table: Table, blocks: Iterable[Block]
+) -> None:
+    """The second waits in a temporary file, because an archive's members are written one by one."""
+    with TemporaryFile(dir=folder) as second:
+        with npz_member(archive, "first") as member:
+            _write_header(member, len(table.present), table.widths[0])
+            for _, left, right in blocks:
+                member.write(np.ascontiguousarray(left).data)
+                second.write(np.ascontiguousarray(right).data)
+        if table.features:
+            _write_member(archive, "present_first", table.present[:, 0])
+        second.seek(0)
+        with npz_member(archive, "second") as member:
+            _write_header(member, len(table.present), table.widths[1])
+            while piece := second.read(2**22):
+                member.write(piece)
+        if table.features:
+            _write_member(archive, "present_second", table.present[:, 1])
+
+
+def write_npy(
+    path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
+) -> dict[str, Path]:
+    """One matrix of both halves; or, for features, a file each and one of the labels.
+
+    These are `NAME_first.npy`, `NAME_second.npy` and `NAME_label.npy`, in which a missing modality
+    is a row of NaN. See Writer for the rest.
+    """
+    del zero_based
+    rows = len(table.present)
+    if not table.features:
+        with whole_file(path) as file:
+            _write_header(file, rows, sum(table.widths))
+            for _, left, right in blocks:
+                file.write(join(left, right).data)
+        return {"path": path}
+    names = ["first", "second"] + ([] if table.labels is None else ["label"])
+    files = {name: path.with_name(f"{path.stem}_{name}.npy") for name in names}
+    with ExitStack() as stack:
+        opened = [stack.enter_context(whole_file(file)) for file in files.values()]
+        for file, width in zip(opened, table.widths, strict=False):
+            _write_header(file, rows, width)
+        for part, left, right in blocks:
+            for modality, values in enumerate((left, right)):
+                there = table.present[part, modality]
+                opened[modality].write(np.where(there[:, None], values, np.float32(np.nan)).data)
+        if table.labels is not None:
+            np.lib.format.write_array(opened[2], table.labels, allow_pickle=False)
+    return files
+
+
+def _write_header(file: IO[bytes], rows: int, width: int) -> None:
+    """Begins an npy file of float32, whose values the caller writes row by row."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
+    with npz_member(archive, name) as member:
+        np.lib.format.write_array(member, values, allow_pickle=False)
