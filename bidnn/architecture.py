@@ -30,11 +30,20 @@ class Activation(Enum):
 
 
 class Architecture(Enum):
-    """The network of the paper, or an autoencoder that it is compared with (see `baselines`)."""
+    """The network of the paper, or an autoencoder that it is compared with."""
 
     bidnn = "bidnn"
     concat_autoencoder = "concat_autoencoder"
     multimodal_autoencoder = "multimodal_autoencoder"
+
+    @property
+    def place(self) -> str:
+        """The class, which answers `model.networks.PairNetwork`; imported when it is built."""
+        return {
+            Architecture.bidnn: "bidnn.network.Network",
+            Architecture.concat_autoencoder: "bidnn.model.autoencoders.JointAutoencoder",
+            Architecture.multimodal_autoencoder: "bidnn.model.autoencoders.JointAutoencoder",
+        }[self]
 
 
 @dataclass(slots=True, kw_only=True)

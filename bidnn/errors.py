@@ -1,5 +1,29 @@
-"""The error that is the user's to mend: every program answers it in one line."""
+"""The errors that a program answers in one line: what is the user's to mend, and a stop."""
+
+import signal
 
 
 class UserError(ValueError):
     """Something given is not as it must be; the message names it, its place, and the way out."""
+
+
+class CommandFailedError(RuntimeError):
+    """The command failed, and `on_failure` is `stop`."""
+
+
+class StoppedError(BaseException):
+    """The training was told to stop by a signal; nothing but the end of the program may catch it.
+
+    Attributes:
+        signal: which one.
+    """
+
+    def __init__(self, number: int, kept: str) -> None:
+        """Says what was kept.
+
+        Args:
+            number: of the signal.
+            kept: which checkpoint there is.
+        """
+        super().__init__(f"stopped by {signal.Signals(number).name}; {kept}")
+        self.signal = number

@@ -5,7 +5,7 @@ Shapes in comments: B rows of a batch, M1 M2 sizes of the modalities, C size of 
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -68,13 +68,36 @@ class LossConfig:
                 "loss.incomplete_rows=true trains the self paths; set loss.self_weight=0.5 too"
             )
 
+    @property
+    def self_paths(self) -> bool:
+        """Whether it needs a network with self paths."""
+        return bool(self.self_weight)
 
-class Losses(NamedTuple):
-    """The sum that is minimised, and what it is made of; scalars."""
+    def __call__(
+        self, outputs: Outputs, first: Tensor, second: Tensor, present: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """See `pair_loss`."""
+        return pair_loss(outputs, first, second, self, present)
 
-    total: Tensor
-    first_to_second: Tensor  # mean squared error of the translated second modality
-    second_to_first: Tensor  # mean squared error of the translated first modality
+
+class Loss(Protocol):
+    """What a training minimises; an own one is a class with these, named by `_target_`.
+
+    Attributes:
+        self_paths: it needs a network whose centres also decode to their own modality.
+        incomplete_rows: it can use rows that miss a modality.
+    """
+
+    @property
+    def self_paths(self) -> bool: ...  # noqa: D102
+
+    @property
+    def incomplete_rows(self) -> bool: ...  # noqa: D102
+
+    def __call__(
+        self, outputs: Outputs, first: Tensor, second: Tensor, present: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Scalars by name: `loss` is minimised, the others are logged; the same names each time."""
 
 
 def pair_loss(
@@ -83,8 +106,8 @@ def pair_loss(
     second: Tensor,
     config: LossConfig,
     present: Tensor | None = None,
-) -> Losses:
-    """The loss of a batch.
+) -> dict[str, Tensor]:
+    """The loss of a batch and the terms that it is made of.
 
     Args:
         outputs: of the network for these rows.
@@ -92,6 +115,11 @@ def pair_loss(
         second: (B, M2) likewise.
         config: what is added up.
         present: (B, 2) bool; None if all rows are complete.
+
+    Returns:
+        Scalars: `loss`, the sum that is minimised; without gradients `first_to_second` and
+        `second_to_first`, the mean squared errors of the translations, and of the configured
+        terms, before they are weighted, `self`, `alignment` and `neighbourhood`.
     """
     has_first, has_second = (None, None) if present is None else present.unbind(dim=1)
     both = None if present is None else present.all(dim=1)
@@ -101,20 +129,24 @@ def pair_loss(
     if config.weighting is Weighting.modalities:
         second_share = 0.5
     total = to_second * second_share + to_first * (1 - second_share)
+    terms = {"first_to_second": to_second, "second_to_first": to_first}
     if config.self_weight:
         assert outputs.first_self is not None
         assert outputs.second_self is not None
         itself = _error(outputs.second_self, second, has_second) * second_share
         itself = itself + _error(outputs.first_self, first, has_first) * (1 - second_share)
         total = (1 - config.self_weight) * total + config.self_weight * itself
+        terms["self"] = itself
     centres = outputs.first_centre, outputs.second_centre
     if config.alignment:
-        total = total + config.alignment * alignment(*centres, config.temperature, both)
+        terms["alignment"] = alignment(*centres, config.temperature, both)
+        total = total + config.alignment * terms["alignment"]
     if config.neighbourhood:
         near = neighbourhood(first, centres[0], has_first)
         near = near + neighbourhood(second, centres[1], has_second)
+        terms["neighbourhood"] = near / 2
         total = total + config.neighbourhood * near / 2
-    return Losses(total, to_second.detach(), to_first.detach())
+    return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
 
 def alignment(

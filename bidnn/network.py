@@ -66,6 +66,8 @@ class SelfBiases(nn.Module):
 class Network(nn.Module):
     """Both translation networks, and what they share."""
 
+    fills_missing = False
+
     def __init__(self, mod1size: int, mod2size: int, config: NetworkConfig) -> None:
         """Builds the network with fresh weights.
 
@@ -81,11 +83,9 @@ class Network(nn.Module):
         if mod1size < 1 or mod2size < 1:
             raise UserError(f"both modalities need columns, not {mod1size} and {mod2size}")
         self.mod1size, self.mod2size, self.config = mod1size, mod2size, config
-        hdn, centre = config.hdn, config.rep // 2
+        hdn, centre, tied = config.hdn, config.rep // 2, config.tied
         self.first_to_second = Direction(mod1size, hdn, centre, mod2size, own_centre=True)
-        self.second_to_first = Direction(
-            mod2size, hdn, centre, mod1size, own_centre=not config.tied
-        )
+        self.second_to_first = Direction(mod2size, hdn, centre, mod1size, own_centre=not tied)
         self.first_self = SelfBiases(hdn, mod1size) if config.self_paths else None
         self.second_self = SelfBiases(hdn, mod2size) if config.self_paths else None
         self._activate = config.activation
@@ -133,6 +133,22 @@ class Network(nn.Module):
         hidden = self._activate(direction.encoder(values))  # (B, H)
         return self._activate(functional.linear(hidden, encoding, direction.centre.bias))
 
+    def centres(self, first: Tensor, second: Tensor, present: Tensor) -> Tensor:
+        """Both centres side by side; for a missing modality that of the other, a second time.
+
+        Args:
+            first: (B, M1) float.
+            second: (B, M2) float.
+            present: (B, 2) bool.
+
+        Returns:
+            (B, rep); zero where neither is present.
+        """
+        has_first, has_second = present[:, :1], present[:, 1:]
+        left, right = self.encode(first=first), self.encode(second=second)  # (B, C)
+        both = [torch.where(has_first, left, right), torch.where(has_second, right, left)]
+        return torch.where(has_first | has_second, torch.cat(both, dim=1), 0.0)
+
     def translate(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
         """Predicts the other modality.
 
@@ -174,9 +190,8 @@ class Network(nn.Module):
         decoder_bias = direction.decoder.bias if biases is None else biases.decoder
         output_bias = direction.output.bias if biases is None else biases.output
         hidden = self._activate(functional.linear(centre, decoding, decoder_bias))  # (B, H)
-        return self._activate_output(
-            functional.linear(hidden, direction.output.weight, output_bias)
-        )
+        output = functional.linear(hidden, direction.output.weight, output_bias)
+        return self._activate_output(output)
 
 
 def mask_inputs(values: Tensor, share: float) -> Tensor:

@@ -11,6 +11,7 @@ def place(epoch=0, taken=0, rank=0, processes=1):
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     return SimpleNamespace(
         current_epoch=epoch,
+        overfit_batches=0,
         global_rank=rank,
         world_size=processes,
         fit_loop=loop,

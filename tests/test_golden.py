@@ -8,14 +8,15 @@ import torch
 
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.losses import LossConfig, pair_loss
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.finishing import MissingStrategy
+from bidnn.model.model import Model
 from bidnn.network import Network
 from bidnn.original.model_file import parameter_order, read_model, write_model
 from bidnn.training.compiled import CompiledStep
 from bidnn.training.optimizers import SgdConfig
 from tests.reading import arrays
 from tests.reference import Reference
-from tests.test_speed import needs_compiler
+from tests.training.test_speed import needs_compiler
 
 GOLDEN = Path(__file__).parent / "golden"
 RUNS = ("tied_tanh", "untied_relu")
@@ -68,7 +69,7 @@ def test_replaying_the_batches_gives_the_losses_and_the_final_parameters(run):
     losses = []
     for rows in run.arrays["batches"]:
         first, second = torch.from_numpy(run.first[rows]), torch.from_numpy(run.second[rows])
-        loss = pair_loss(network(first, second), first, second, LossConfig()).total
+        loss = pair_loss(network(first, second), first, second, LossConfig())["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -93,7 +94,7 @@ def test_compiled_steps_replay_the_losses_too_bf16_within_a_hundredth(run, bf16,
     losses = []
     for rows in run.arrays["batches"]:
         first, second = torch.from_numpy(run.first[rows]), torch.from_numpy(run.second[rows])
-        losses.append(step(first, second, None).total.item())
+        losses.append(step(first, second, None)["loss"].item())
     np.testing.assert_allclose(losses, run.arrays["loss"], rtol=tolerance)
     for own, values in zip(parameter_order(network), run.parameters("final"), strict=True):
         scale = np.abs(values).max()
@@ -108,7 +109,7 @@ def test_embedding_by_duplication_and_translation_are_those_of_the_original(run)
     some = present.any(axis=1)
     tensors = [torch.from_numpy(v) for v in (run.first, run.second, present)]
     with torch.no_grad():
-        embedding = model.embed(*tensors, MissingStrategy.duplicate).numpy()
+        embedding = model.with_missing(MissingStrategy.duplicate).embed(*tensors).numpy()
         crossmodal = torch.cat(model.complete(*tensors), dim=1).numpy()
     for own, name in ((embedding, "embedding"), (crossmodal, "crossmodal")):
         expected = run.arrays[name]
@@ -135,7 +136,7 @@ def test_the_reference_in_numpy_agrees_with_the_original_and_with_autograd(run):
     np.testing.assert_allclose(reference.loss(first, second), run.arrays["loss"][0], rtol=1e-5)
     network = run.network("init")
     tensors = torch.from_numpy(first), torch.from_numpy(second)
-    pair_loss(network(*tensors), *tensors, LossConfig()).total.backward()
+    pair_loss(network(*tensors), *tensors, LossConfig())["loss"].backward()
     for own, expected in zip(
         parameter_order(network), reference.gradients(first, second), strict=True
     ):

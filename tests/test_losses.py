@@ -41,9 +41,9 @@ def squares(batch, name, target, rows=slice(None)):
 def test_the_papers_loss_is_one_mean_over_all_components(batch):
     both = [squares(batch, "out_first", "first"), squares(batch, "out_second", "second")]
     found = loss(batch, LossConfig())
-    assert found.total.item() == pytest.approx(np.concatenate(both, axis=1).mean())
-    assert found.second_to_first.item() == pytest.approx(both[0].mean())
-    assert found.first_to_second.item() == pytest.approx(both[1].mean())
+    assert found["loss"].item() == pytest.approx(np.concatenate(both, axis=1).mean())
+    assert found["second_to_first"].item() == pytest.approx(both[0].mean())
+    assert found["first_to_second"].item() == pytest.approx(both[1].mean())
 
 
 def test_separate_means_give_both_modalities_the_same_weight(batch):
@@ -51,7 +51,7 @@ def test_separate_means_give_both_modalities_the_same_weight(batch):
         squares(batch, "out_first", "first").mean(),
         squares(batch, "out_second", "second").mean(),
     ]
-    found = loss(batch, LossConfig(weighting=Weighting.modalities)).total.item()
+    found = loss(batch, LossConfig(weighting=Weighting.modalities))["loss"].item()
     assert found == pytest.approx(np.mean(means))
 
 
@@ -67,7 +67,7 @@ def test_incomplete_rows_count_in_the_self_paths_of_what_they_have_only(batch):
         squares(batch, "second_self", "second", PRESENT[:, 1]).mean(),
     ]
     expected = 0.75 * np.mean(cross) + 0.25 * np.mean(itself)
-    assert loss(batch, config, PRESENT).total.item() == pytest.approx(expected)
+    assert loss(batch, config, PRESENT)["loss"].item() == pytest.approx(expected)
 
 
 def test_a_batch_without_any_complete_row_still_trains_the_self_paths(batch):
@@ -75,7 +75,7 @@ def test_a_batch_without_any_complete_row_still_trains_the_self_paths(batch):
     present = np.tile([[True, False]], (6, 1))
     share = 3 / 8
     expected = 0.5 * share * squares(batch, "first_self", "first").mean()
-    assert loss(batch, config, present).total.item() == pytest.approx(expected)
+    assert loss(batch, config, present)["loss"].item() == pytest.approx(expected)
 
 
 def unit(values):
@@ -89,8 +89,8 @@ def test_alignment_is_the_cross_entropy_of_finding_ones_own_partner(batch):
     expected = -(np.diag(forth).mean() + np.diag(back).mean()) / 2
     centres = [torch.from_numpy(batch[f"{name}_centre"]) for name in ("first", "second")]
     assert alignment(*centres, 0.2).item() == pytest.approx(expected)
-    total = loss(batch, LossConfig(alignment=2.0, temperature=0.2)).total.item()
-    assert total == pytest.approx(loss(batch, LossConfig()).total.item() + 2 * expected)
+    total = loss(batch, LossConfig(alignment=2.0, temperature=0.2))["loss"].item()
+    assert total == pytest.approx(loss(batch, LossConfig())["loss"].item() + 2 * expected)
 
 
 def test_neighbourhood_is_the_divergence_of_the_centres_neighbours_from_the_inputs(batch):
@@ -116,3 +116,17 @@ def test_the_masked_terms_look_at_the_rows_that_have_what_they_compare(batch):
     pair = torch.from_numpy(batch["first_centre"]), torch.from_numpy(batch["second_centre"])
     expected = alignment(pair[0][rows], pair[1][rows], 0.1).item()
     assert alignment(*pair, 0.1, rows).item() == pytest.approx(expected)
+
+
+def test_every_term_is_given_under_its_name_and_only_the_sum_has_gradients(batch):
+    config = LossConfig(self_weight=0.5, alignment=0.1, neighbourhood=0.2)
+    batch = {name: values.astype(np.float32) for name, values in batch.items()}
+    terms = loss(batch, config)
+    assert list(terms) == [
+        *("loss", "first_to_second", "second_to_first", "self", "alignment", "neighbourhood"),
+    ]
+    share = 5 / 8
+    cross = share * terms["first_to_second"] + (1 - share) * terms["second_to_first"]
+    expected = 0.5 * cross + 0.5 * terms["self"]
+    expected = expected + 0.1 * terms["alignment"] + 0.2 * terms["neighbourhood"]
+    assert terms["loss"].item() == pytest.approx(expected.item())

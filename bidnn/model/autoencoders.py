@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bidnn.architecture import Architecture, NetworkConfig
 from bidnn.errors import UserError
-from bidnn.network import Network, Outputs, mask_inputs
+from bidnn.network import Outputs, mask_inputs
 
 
 class JointAutoencoder(nn.Module):
@@ -21,6 +21,8 @@ class JointAutoencoder(nn.Module):
     one modality of a row is now and then zeroed while both are expected (Ngiam et al., ICML 2011),
     so that the centre can be computed from one of them.
     """
+
+    fills_missing = True  # by zeros
 
     def __init__(self, mod1size: int, mod2size: int, config: NetworkConfig) -> None:
         """Builds it with fresh Glorot weights and zero biases.
@@ -66,12 +68,25 @@ class JointAutoencoder(nn.Module):
             coins = torch.rand(len(first), 1, device=first.device)
             seen_first = seen_first * (coins >= self.zeroing)
             seen_second = seen_second * (coins <= 1 - self.zeroing)
-        centre = self.joint(seen_first, seen_second)
+        centre = self._joint(seen_first, seen_second)
         left, right = centre.chunk(2, dim=1)
         return Outputs(left, right, *self._decode(centre))
 
-    def joint(self, first: Tensor, second: Tensor) -> Tensor:
-        """The centre (B, R) of both modalities; zeros stand for a missing one."""
+    def centres(self, first: Tensor, second: Tensor, present: Tensor) -> Tensor:
+        """The one centre of both modalities; zeros stand for a missing one at the input.
+
+        Args:
+            first: (B, M1) float.
+            second: (B, M2) float.
+            present: (B, 2) bool.
+
+        Returns:
+            (B, R); zero where neither is present.
+        """
+        centre = self._joint(first * present[:, :1], second * present[:, 1:])
+        return centre * present.any(dim=1, keepdim=True)
+
+    def _joint(self, first: Tensor, second: Tensor) -> Tensor:
         activate = self.config.activation
         parts = [first, second] if len(self.encoders) == 2 else [torch.cat([first, second], dim=1)]
         hidden = [activate(layer(part)) for layer, part in zip(self.encoders, parts, strict=True)]
@@ -85,9 +100,11 @@ class JointAutoencoder(nn.Module):
             TypeError: unless exactly one modality is given.
         """
         if first is not None and second is None:
-            return self._decode(self.joint(first, first.new_zeros(len(first), self.mod2size)))[1]
+            return self._decode(self._joint(first, first.new_zeros(len(first), self.mod2size)))[1]
         if second is not None and first is None:
-            return self._decode(self.joint(second.new_zeros(len(second), self.mod1size), second))[0]
+            return self._decode(self._joint(second.new_zeros(len(second), self.mod1size), second))[
+                0
+            ]
         raise TypeError("give either first= or second=")
 
     def _decode(self, centre: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,11 +114,3 @@ class JointAutoencoder(nn.Module):
         both = self.config.output(torch.cat(outputs, dim=1))
         first, second = torch.split(both, [self.mod1size, self.mod2size], dim=1)
         return first, second
-
-
-def build_network(
-    mod1size: int, mod2size: int, config: NetworkConfig
-) -> Network | JointAutoencoder:
-    """The network, or the baseline, that the configuration names."""
-    kind = Network if config.architecture is Architecture.bidnn else JointAutoencoder
-    return kind(mod1size, mod2size, config)

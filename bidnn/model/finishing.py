@@ -1,4 +1,4 @@
-"""What becomes of the two halves of an embedding: centring, evening out, unit length.
+"""How a row's vector is made: what stands for a missing modality, centring, damping, unit length.
 
 Shapes in comments: B rows, D size of the whole vector.
 """
@@ -10,6 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from bidnn.errors import UserError
+from bidnn.model.scaling import at_least_float32
+
+
+class MissingStrategy(Enum):
+    """What stands for the centre of a missing modality.
+
+    `duplicate`: the centre of the modality that is there, a second time (the paper).
+    `translate`: the missing modality is translated from the other one, then encoded.
+    """
+
+    duplicate = "duplicate"
+    translate = "translate"
+
+
+STRATEGIES = tuple(MissingStrategy)
 
 
 class Space(Enum):
@@ -40,6 +55,7 @@ class EmbeddingConfig:
     """How a row's vector is made of its two halves; the default is the paper's.
 
     Attributes:
+        missing: see MissingStrategy; the autoencoders have a way of their own, zeros.
         space: see Space.
         centring: see Centring.
         whitening: in [0, 1]; the deviation s of each principal component becomes s^(1 − whitening),
@@ -48,6 +64,7 @@ class EmbeddingConfig:
         unit: rows to Euclidean length 1 in the end.
     """
 
+    missing: MissingStrategy = MissingStrategy.translate
     space: Space = Space.centres
     centring: Centring = Centring.none
     whitening: float = 0.0
@@ -85,28 +102,30 @@ class Finish(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.register_buffer("means", torch.zeros(3, size))  # complete, first only, second only
+        # By strategy; of rows that are complete, first only, second only.
+        self.register_buffer("means", torch.zeros(len(MissingStrategy), 3, size))
         square = torch.eye(size) if config.whitening else torch.zeros(0, 0)
         self.register_buffer("evening", square)
 
-    def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, present: Tensor, missing: MissingStrategy) -> Tensor:
         """Finishes embeddings.
 
         Args:
             vectors: (B, D).
             present: (B, 2) bool.
+            missing: how what is missing was stood for.
 
         Returns:
-            (B, D); zero where nothing is present.
+            (B, D), float32 at least; zero where nothing is present.
         """
-        config = self.config
+        config, vectors = self.config, at_least_float32(vectors)
         if config.centring is Centring.complete:
-            vectors = vectors - self.means[0]
+            vectors = vectors - self.means[0, 0]  # complete rows are the same by any strategy
         elif config.centring is Centring.presence:
             kind = torch.where(present.all(dim=1), 0, torch.where(present[:, 0], 1, 2))
-            vectors = vectors - self.means[kind]
+            vectors = vectors - self.means[STRATEGIES.index(missing)][kind]
         if config.whitening:
-            vectors = vectors @ self.evening
+            vectors = vectors @ self.evening.to(vectors.dtype)
         if config.unit:
             vectors = nn.functional.normalize(vectors, dim=1)
         return vectors * present.any(dim=1, keepdim=True)
@@ -115,16 +134,16 @@ class Finish(nn.Module):
         """Finds the figures.
 
         Args:
-            sums: (3, D) double, sums of the vectors of complete rows as they are, and with only
-                the first, and only the second modality shown.
-            products: (D, D) double, sum of outer products of the first of these.
+            sums: (strategies, 3, D) double, by strategy the sums of the vectors of complete rows as
+                they are, and with only the first, and only the second modality shown.
+            products: (D, D) double, sum of outer products of the vectors of complete rows.
             rows: how many there were, at least 1.
         """
         means = sums / rows
         self.means.copy_(means)
         if not self.config.whitening:
             return
-        covariance = products / rows - means[0, :, None] * means[0, None, :]
+        covariance = products / rows - means[0, 0, :, None] * means[0, 0, None, :]
         variances, axes = torch.linalg.eigh(covariance)
         # Directions in which nothing varies would otherwise be all rounding noise.
         kept = variances > 1e-6 * variances.max()

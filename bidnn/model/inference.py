@@ -13,7 +13,7 @@ from torch.nn import functional
 from bidnn.data.ahead import ahead
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 
 
 class OutputKind(Enum):
@@ -35,7 +35,6 @@ def infer(
     model: Model,
     store: PairStore,
     kind: OutputKind = OutputKind.embedding,
-    strategy: MissingStrategy = MissingStrategy.translate,
     *,
     l2_norm: bool = False,
     share: tuple[int, int] = (0, 1),
@@ -46,7 +45,6 @@ def infer(
         model: trained; put into evaluation mode meanwhile.
         store: the rows.
         kind: embeddings, or completed modalities.
-        strategy: what stands for a missing modality in an embedding.
         l2_norm: each half to unit length, then the row to unit length.
         share: which of how many equal parts of the rows.
 
@@ -61,16 +59,18 @@ def infer(
     model.eval()
     try:
         blocks = ((rows, *store.take(rows), store.present[rows]) for rows in store.blocks(share))
-        for rows, *features in ahead(blocks):
-            first, second, present = (torch.from_numpy(v).to(model.device) for v in features)
+        for rows, left, right, there in ahead(blocks):
+            first, second = model.on_device(left), model.on_device(right)
+            present = torch.from_numpy(there).to(model.device)
             with torch.no_grad():
                 if kind is OutputKind.embedding:
-                    vectors = model.embed(first, second, present, strategy)
+                    vectors = model.embed(first, second, present)
                     halves = torch.split(vectors, list(model.halves), dim=1)
                 else:
                     halves = model.complete(first, second, present)
-                left, right = _unit_rows(*halves) if l2_norm else halves
-            yield Block(rows, left.cpu().numpy(), right.cpu().numpy())
+                one, other = (half.float() for half in halves)
+                one, other = _unit_rows(one, other) if l2_norm else (one, other)
+            yield Block(rows, one.cpu().numpy(), other.cpu().numpy())
     finally:
         model.train(training)
 
@@ -78,14 +78,13 @@ def infer(
 def embed(
     model: Model,
     store: PairStore,
-    strategy: MissingStrategy = MissingStrategy.translate,
     *,
     l2_norm: bool = False,
 ) -> NDArray[np.float32]:
     """All embeddings of a store, one row each, in memory; the arguments are those of `infer`."""
     half = model.halves[0]
     whole = np.empty((len(store), sum(model.halves)), dtype=np.float32)
-    for block in infer(model, store, OutputKind.embedding, strategy, l2_norm=l2_norm):
+    for block in infer(model, store, OutputKind.embedding, l2_norm=l2_norm):
         whole[block.rows, :half], whole[block.rows, half:] = block.left, block.right
     return whole
 

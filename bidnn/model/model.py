@@ -3,8 +3,9 @@
 Shapes are those of `network.py`.
 """
 
-from dataclasses import dataclass
-from enum import Enum
+from copy import copy
+from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -15,38 +16,24 @@ from torch.nn import functional
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.model.autoencoders import JointAutoencoder, build_network
-from bidnn.model.finishing import EmbeddingConfig, Finish, Space
-from bidnn.model.scaling import ModalityScaler, ScalingConfig
-from bidnn.network import Network
+from bidnn.model.finishing import (
+    STRATEGIES,
+    Centring,
+    EmbeddingConfig,
+    Finish,
+    MissingStrategy,
+    Space,
+)
+from bidnn.model.networks import PairNetwork, build_network
+from bidnn.model.scaling import ModalityScaler, ScalingConfig, at_least_float32
 
 FIT_BYTES = 128 * 2**20
 
 
-class MissingStrategy(Enum):
-    """What stands for the centre of a missing modality.
-
-    `duplicate`: the centre of the modality that is there, a second time (the paper).
-    `translate`: the missing modality is translated from the other one, then encoded.
-    """
-
-    duplicate = "duplicate"
-    translate = "translate"
-
-
-@dataclass(slots=True, kw_only=True)
-class MissingConfig:
-    """How rows that miss a modality are embedded.
-
-    Attributes:
-        strategy: see MissingStrategy.
-    """
-
-    strategy: MissingStrategy = MissingStrategy.translate
-
-
 class Model(nn.Module):
     """A network and the scaling it was trained with: all that is needed to embed new rows."""
+
+    network: PairNetwork
 
     def __init__(
         self,
@@ -75,7 +62,7 @@ class Model(nn.Module):
         self.first_scaler = ModalityScaler(mod1size, scaling.kind, scaling.transform)
         self.second_scaler = ModalityScaler(mod2size, scaling.kind, scaling.transform)
         inputs = embedding.space is Space.inputs
-        if inputs and isinstance(self.network, JointAutoencoder):
+        if inputs and self.network.fills_missing:
             raise UserError(
                 f"embedding.space=inputs is not for model={network.architecture.value}, whose rows "
                 "are compared by their one centre; use embedding=centres"
@@ -84,7 +71,7 @@ class Model(nn.Module):
         self.finish = Finish(sum(self.halves), embedding)
 
     @classmethod
-    def of(cls, network: Network, scaling: ScalingConfig | None = None) -> "Model":
+    def of(cls, network: PairNetwork, scaling: ScalingConfig | None = None) -> Self:
         """Puts a network that is there already into a model."""
         model = cls(network.mod1size, network.mod2size, network.config, scaling)
         model.network = network
@@ -106,19 +93,35 @@ class Model(nn.Module):
         return self.first_scaler.shift.device
 
     def scale(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Both modalities as the network sees them."""
-        return self.first_scaler(first), self.second_scaler(second)
+        """Both modalities as the network sees them, as precise as its weights."""
+        kind = next(self.network.parameters()).dtype
+        return self.first_scaler(first).to(kind), self.second_scaler(second).to(kind)
 
-    def embed(
-        self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
-    ) -> Tensor:
+    @property
+    def missing(self) -> MissingStrategy:
+        """What stands for a missing modality's centre."""
+        return self.finish.config.missing
+
+    @property
+    def strategies(self) -> tuple[MissingStrategy, ...]:
+        """Those that make a difference, if any row misses a modality."""
+        inputs = self.finish.config.space is Space.inputs
+        return (self.missing,) if inputs or self.network.fills_missing else STRATEGIES
+
+    def with_missing(self, strategy: MissingStrategy) -> Self:
+        """The same model, its weights shared, that stands for what is missing in another way."""
+        other, finish = copy(self), copy(self.finish)
+        other._modules = {**self._modules, "finish": finish}
+        finish.config = replace(finish.config, missing=strategy)
+        return other
+
+    def embed(self, first: Tensor, second: Tensor, present: Tensor) -> Tensor:
         """The multimodal embedding, by default both centres side by side.
 
         Args:
             first: (rows, mod1size), unscaled; rows that are not present are ignored.
             second: (rows, mod2size), likewise.
             present: (rows, 2) bool.
-            strategy: what stands for a missing modality's centre.
 
         Returns:
             (rows, rep), in the space of the inputs (rows, mod1size + mod2size); zero where both
@@ -126,61 +129,62 @@ class Model(nn.Module):
 
         Section 3 of Vukotić et al., ICMR 2016.
         """
-        finished: Tensor = self.finish(self._halves(first, second, present, strategy), present)
+        vectors = self._halves(first, second, present, self.missing)
+        finished: Tensor = self.finish(vectors, present, self.missing)
         return finished
 
-    def fit_embedding(
-        self, store: PairStore, rows: NDArray[np.int64], strategy: MissingStrategy
-    ) -> None:
-        """Finds the figures that the embedding needs from rows with both modalities.
+    def fit_embedding(self, store: PairStore, rows: NDArray[np.int64]) -> None:
+        """Finds the figures that the embedding needs, for every strategy, from complete rows.
 
         Args:
             store: where they are.
             rows: numbers of complete rows, at least one; 65 536 of them, spread evenly, are used.
-            strategy: as for `embed`.
         """
         if not self.finish.config.fitted:
             return
         size, training = sum(self.halves), self.training
-        sums = torch.zeros(3, size, dtype=torch.float64)
+        sums = torch.zeros(len(STRATEGIES), 3, size, dtype=torch.float64)
         products = torch.zeros(size, size, dtype=torch.float64)
+        by_presence = self.finish.config.centring is Centring.presence
+        kinds = ((True, True), (True, False), (False, True))[: 3 if by_presence else 1]
         rows = rows[:: -(-len(rows) // 65536)]
         self.eval()
         for part in np.array_split(rows, -(-len(rows) // min(4096, store.rows_in(FIT_BYTES)))):
-            first, second = (torch.from_numpy(v).to(self.device) for v in store.take(part))
-            for kind, shown in enumerate(((True, True), (True, False), (False, True))):
+            first, second = (self.on_device(values) for values in store.take(part))
+            for kind, shown in enumerate(kinds):
                 present = torch.tensor(shown, device=self.device).expand(len(part), 2)
-                with torch.no_grad():
-                    vectors = self._halves(first, second, present, strategy)
-                vectors = vectors.double().cpu()
-                sums[kind] += vectors.sum(dim=0)
+                ways = self.strategies if kind else self.strategies[:1]
+                for strategy in ways:
+                    with torch.no_grad():
+                        vectors = self._halves(first, second, present, strategy)
+                    vectors = vectors.cpu().double()  # some devices have no double precision
+                    own = slice(None) if len(ways) == 1 else STRATEGIES.index(strategy)
+                    sums[own, kind] += vectors.sum(dim=0)
                 if kind == 0 and self.finish.config.whitening:
                     products += vectors.T @ vectors
         self.finish.fit(sums, products, len(rows))
         self.train(training)
+
+    def on_device(self, values: NDArray[np.float32]) -> Tensor:
+        """Features where the parameters are."""
+        return torch.from_numpy(values).to(self.device)
 
     def _halves(
         self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
     ) -> Tensor:
         # Unlike the original: a row without any modality is zero, not an encoding of zeros.
         first, second = self.scale(first, second)
-        has_first, has_second = present[:, :1], present[:, 1:]
-        network, some = self.network, has_first | has_second
-        if isinstance(network, JointAutoencoder):
-            return network.joint(first * has_first, second * has_second) * some
-        inputs = self.finish.config.space is Space.inputs
-        if (inputs or strategy is MissingStrategy.translate) and not bool(present.all()):
-            first = torch.where(has_first, first, network.translate(second=second))
-            second = torch.where(has_second, second, network.translate(first=first))
-            has_first = has_second = some
-        if inputs:
-            halves = (functional.normalize(part, dim=1) for part in (first, second))
-            return torch.cat(list(halves), dim=1) * some
-        first_centre, second_centre = network.encode(first=first), network.encode(second=second)
-        zero = first_centre.new_zeros(())
-        left = torch.where(has_first, first_centre, torch.where(has_second, second_centre, zero))
-        right = torch.where(has_second, second_centre, torch.where(has_first, first_centre, zero))
-        return torch.cat([left, right], dim=1)
+        network, inputs = self.network, self.finish.config.space is Space.inputs
+        translates = inputs or strategy is MissingStrategy.translate
+        if translates and not network.fills_missing and not bool(present.all()):
+            first = torch.where(present[:, :1], first, network.translate(second=second))
+            second = torch.where(present[:, 1:], second, network.translate(first=first))
+            present = present.any(dim=1, keepdim=True).expand(-1, 2)
+        if not inputs:
+            return network.centres(first, second, present)
+        parts = at_least_float32(first), at_least_float32(second)
+        halves = [functional.normalize(part, dim=1) for part in parts]
+        return torch.cat(halves, dim=1) * present.any(dim=1, keepdim=True)
 
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.

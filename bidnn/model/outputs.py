@@ -1,25 +1,20 @@
 """What a trained model writes: embeddings or completed modalities, as libsvm, npz or npy."""
 
-import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bidnn.data.ahead import ahead
-from bidnn.data.formats.arrays import npz_member, write_header
-from bidnn.data.formats.libsvm.text import write_libsvm
+from bidnn.data.formats.writing import Table, join
+from bidnn.data.sources import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import whole_file
 from bidnn.model.inference import Block, OutputKind, infer
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 
 
 class OnFailure(Enum):
@@ -34,8 +29,9 @@ class OutputConfig:
     """What is written, where and when.
 
     Attributes:
-        path: `%e` in it is the epoch in five digits, or `final`; .npz and .npy choose these
-            formats, anything else is libsvm.
+        path: the file, `%e` in it being the epoch in five digits, or `final`; .npz and .npy choose
+            these formats, other formats' suffixes are refused, anything else is libsvm text;
+            null: nothing is written.
         kind: embeddings, or both modalities with what was missing translated.
         l2_norm: each half to unit length, then the row.
         zero_based: indices of a libsvm file start at 0, not at 1.
@@ -46,7 +42,7 @@ class OutputConfig:
         on_failure: `warn` logs that the command failed, `stop` ends the training.
     """
 
-    path: str
+    path: str | None = None
     kind: OutputKind = OutputKind.embedding
     l2_norm: bool = False
     zero_based: bool = False
@@ -56,7 +52,7 @@ class OutputConfig:
     on_failure: OnFailure = OnFailure.warn
 
     def __post_init__(self) -> None:
-        """Refuses an interval that is none, and a path that is empty.
+        """Refuses an interval that is none, a path that is empty or names an unknown format.
 
         Raises:
             ValueError: naming the key.
@@ -65,8 +61,10 @@ class OutputConfig:
             raise UserError(f"output.every_n_epochs={self.every_n_epochs}: use 0 for never")
         if not self.timeout_s > 0:
             raise UserError(f"output.timeout_s={self.timeout_s}: must be above 0")
-        if not self.path:
+        if self.path == "":
             raise UserError("output.path is empty; name a file, such as embedding_%e.npz")
+        if self.path is not None:
+            format_of(Path(self.path))
 
 
 def fill_epoch(text: str, epoch: int | None) -> str:
@@ -76,6 +74,7 @@ def fill_epoch(text: str, epoch: int | None) -> str:
 
 def output_path(config: OutputConfig, epoch: int | None) -> Path:
     """The file that is written after that epoch; None is the end."""
+    assert config.path is not None
     return Path(fill_epoch(config.path, epoch))
 
 
@@ -83,7 +82,6 @@ def write_output(
     model: Model,
     store: PairStore,
     config: OutputConfig,
-    strategy: MissingStrategy,
     epoch: int | None,
 ) -> Path:
     """Runs the model over the store and writes the result, whole or not at all.
@@ -92,7 +90,6 @@ def write_output(
         model: trained.
         store: the rows, in the order in which they are written.
         config: where and what.
-        strategy: what stands for a missing modality in an embedding.
         epoch: how many epochs were trained; None at the end.
 
     Returns:
@@ -103,7 +100,7 @@ def write_output(
         ValueError: if the store has other sizes than the model.
     """
     path = output_path(config, epoch)
-    blocks = infer(model, store, config.kind, strategy, l2_norm=config.l2_norm)
+    blocks = infer(model, store, config.kind, l2_norm=config.l2_norm)
     _write(path, ahead(blocks), store, config, _widths(model, config))
     return path
 
@@ -112,24 +109,22 @@ def write_part(
     model: Model,
     store: PairStore,
     config: OutputConfig,
-    strategy: MissingStrategy,
     epoch: int | None,
     share: tuple[int, int],
 ) -> None:
     """Writes one process's part of the rows beside the output, for `join_parts`.
 
     Args:
-        model: as for `write_output`, like `store`, `config`, `strategy` and `epoch`.
+        model: as for `write_output`, like `store`, `config` and `epoch`.
         store: likewise.
         config: likewise.
-        strategy: likewise.
         epoch: likewise.
         share: this process's number and how many there are.
     """
-    blocks = infer(model, store, config.kind, strategy, l2_norm=config.l2_norm, share=share)
+    blocks = infer(model, store, config.kind, l2_norm=config.l2_norm, share=share)
     with whole_file(_part_path(config, epoch, share[0])) as file:
         for block in ahead(blocks):
-            file.write(_joined(block).data)
+            file.write(join(block.left, block.right).data)
 
 
 def join_parts(
@@ -163,8 +158,8 @@ def join_parts(
 
 def output_size(model: Model, store: PairStore, config: OutputConfig) -> int:
     """About how many bytes one output takes: 4 a value in arrays, 12 in text."""
-    binary = output_path(config, None).suffix in (".npz", ".npy")
-    return len(store) * sum(_widths(model, config)) * (4 if binary else 12)
+    value_bytes = format_of(output_path(config, None)).value_bytes
+    return len(store) * sum(_widths(model, config)) * value_bytes
 
 
 def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
@@ -185,60 +180,6 @@ def _write(
     config: OutputConfig,
     widths: tuple[int, int],
 ) -> None:
-    with whole_file(path) as file:
-        if path.suffix == ".npz":
-            _write_npz(file, path.parent, blocks, store, config.kind, widths)
-        elif path.suffix == ".npy":
-            write_header(file, (len(store), sum(widths)))
-            for block in blocks:
-                file.write(_joined(block).data)
-        else:
-            for block in blocks:
-                labels = (
-                    np.full(len(block.left), "0")
-                    if store.labels is None
-                    else store.labels[block.rows]
-                )
-                write_libsvm(file, _joined(block), labels, zero_based=config.zero_based)
-
-
-def _joined(block: Block) -> NDArray[np.float32]:
-    return np.concatenate([block.left, block.right], axis=1)
-
-
-def _write_npz(
-    file: BinaryIO,
-    output_folder: Path,
-    blocks: Iterable[Block],
-    store: PairStore,
-    kind: OutputKind,
-    widths: tuple[int, int],
-) -> None:
-    """Members `embedding` (or `first` and `second`), `label` if there is one, and `present`.
-
-    The second matrix waits in a temporary file, because a zip's members are written one by one;
-    time stamps are left out, so that equal results are equal files.
-    """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, ExitStack() as stack:
-        if kind is OutputKind.embedding:
-            with npz_member(archive, "embedding") as member:
-                write_header(member, (len(store), sum(widths)))
-                for block in blocks:
-                    member.write(_joined(block).data)
-        else:
-            second = stack.enter_context(TemporaryFile(dir=output_folder))
-            with npz_member(archive, "first") as member:
-                write_header(member, (len(store), widths[0]))
-                for block in blocks:
-                    member.write(block.left.data)
-                    second.write(np.ascontiguousarray(block.right).data)
-            second.seek(0)
-            with npz_member(archive, "second") as member:
-                write_header(member, (len(store), widths[1]))
-                while piece := second.read(2**22):
-                    member.write(piece)
-        if store.labels is not None:
-            with npz_member(archive, "label") as member:
-                np.lib.format.write_array(member, store.labels, allow_pickle=False)
-        with npz_member(archive, "present") as member:
-            np.lib.format.write_array(member, store.present, allow_pickle=False)
+    joined = config.kind is OutputKind.embedding
+    table = Table(widths, store.present, store.labels, joined=joined)
+    format_of(path).write(path, table, blocks, zero_based=config.zero_based)

@@ -5,7 +5,7 @@ A bundle is what Lightning calls a checkpoint, less what only training needs: `h
 """
 
 import dataclasses
-from dataclasses import dataclass
+import logging
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -17,23 +17,18 @@ from bidnn.architecture import NetworkConfig
 from bidnn.errors import UserError
 from bidnn.files import readable, whole_file
 from bidnn.model.finishing import EmbeddingConfig
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 from bidnn.model.scaling import ScalingConfig, ScalingKind, Transform
 
+log = logging.getLogger(__name__)
+
 PREFIX = "model."
+CHANGEABLE = ("embedding.missing",)
 TRAINING_ONLY = ("model.dropout", "model.input_dropout")
 Config = TypeVar("Config")
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A model and the strategy for missing modalities that it is used with."""
-
-    model: Model
-    strategy: MissingStrategy
-
-
-def describe_model(model: Model, strategy: MissingStrategy) -> dict[str, Any]:
+def describe_model(model: Model) -> dict[str, Any]:
     """Plain dictionaries from which `build_model` makes the same model, untrained."""
     scalers = (model.first_scaler, model.second_scaler)
     return {
@@ -43,11 +38,10 @@ def describe_model(model: Model, strategy: MissingStrategy) -> dict[str, Any]:
         "scaling": model.first_scaler.kind.value,
         "transforms": [scaler.transform.value for scaler in scalers],
         "embedding": _plain(model.finish.config),
-        "missing": strategy.value,
     }
 
 
-def build_model(description: dict[str, Any]) -> Trained:
+def build_model(description: dict[str, Any]) -> Model:
     """The reverse of `describe_model`.
 
     Raises:
@@ -62,7 +56,7 @@ def build_model(description: dict[str, Any]) -> Trained:
     )
     first, second = (Transform(value) for value in description["transforms"])
     model.first_scaler.transform, model.second_scaler.transform = first, second
-    return Trained(model, MissingStrategy(description["missing"]))
+    return model
 
 
 def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 — a dataclass
@@ -80,26 +74,26 @@ def _typed(kind: type[Config], fields: dict[str, Any]) -> Config:
     return kind(**values)
 
 
-def save_bundle(path: Path, trained: Trained) -> None:
+def save_bundle(path: Path, model: Model) -> None:
     """Writes a model, whole or not at all.
 
     Raises:
         OSError: if it cannot be written.
     """
-    state = {PREFIX + name: value.cpu() for name, value in trained.model.state_dict().items()}
+    state = {PREFIX + name: value.cpu() for name, value in model.state_dict().items()}
     content = {
-        "hyper_parameters": describe_model(trained.model, trained.strategy),
+        "hyper_parameters": describe_model(model),
         "state_dict": state,
     }
     with whole_file(path) as file:
         torch.save(content, file)
 
 
-def load_bundle(path: Path) -> Trained:
+def load_bundle(path: Path) -> Model:
     """Reads a bundle, a Lightning checkpoint of ours, or a run's folder.
 
     Args:
-        path: the file, or a folder in which `checkpoints/last.ckpt` is.
+        path: the file, or a folder in which `checkpoints/best.ckpt` or `last.ckpt` is.
 
     Returns:
         The model, on the CPU, in evaluation mode.
@@ -108,21 +102,23 @@ def load_bundle(path: Path) -> Trained:
         FileNotFoundError: if there is none.
         ValueError: if it is something else, damaged, or of another shape than it says.
     """
-    file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    file = run_checkpoint(path) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
     with readable(file, "checkpoint"):
         if not is_zipfile(file):  # torch would try its old, unzipped format
             raise UserError("no zip archive, or cut off")
         content = torch.load(file, map_location="cpu", weights_only=True)
+    if isinstance(content, dict) and "missing" in (content.get("hyper_parameters") or ()):
+        raise UserError(f"{file}: written by an earlier version of bidnn; train it again")
     try:
-        trained = build_model(content["hyper_parameters"])
+        model = build_model(content["hyper_parameters"])
         state = dict(content["state_dict"])
         weights = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = repr(error).replace("\n", " ")
         raise UserError(f"{file}: a checkpoint, but not one of bidnn's ({reason})") from error
-    expected = {name: value.shape for name, value in trained.model.state_dict().items()}
+    expected = {name: value.shape for name, value in model.state_dict().items()}
     found = {name: getattr(value, "shape", None) for name, value in weights.items()}
     for name in expected | found:
         if expected.get(name) != found.get(name):
@@ -130,13 +126,22 @@ def load_bundle(path: Path) -> Trained:
                 f"{file}: {name} should be {_shape(expected.get(name))} by the model's own "
                 f"description, but is {_shape(found.get(name))}; the file was altered"
             )
-    trained.model.load_state_dict(weights)
-    trained.model.eval()
-    return trained
+    model.load_state_dict(weights)
+    model.eval()
+    return model
+
+
+def run_checkpoint(folder: Path) -> Path:
+    """The checkpoint of a run's folder that is to be used: the best where there is one."""
+    best, last = (folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    if best.is_file():
+        log.info("%s: the best checkpoint is taken; there may be a later one beside it", best)
+        return best
+    return last
 
 
 def check_settings(path: Path, model: Model, asked: Model) -> None:
-    """Refuses a loaded model that is not what was asked for; takes over training-only settings.
+    """Refuses a loaded model that is not what was asked for; takes over what may change.
 
     Args:
         path: where the model was, for the message.
@@ -147,7 +152,11 @@ def check_settings(path: Path, model: Model, asked: Model) -> None:
         ValueError: naming the settings that the model was trained with.
     """
     found, wanted = _settings(model), _settings(asked)
-    differ = [key for key in found if found[key] != wanted[key] and key not in TRAINING_ONLY]
+    differ = [
+        key
+        for key in found
+        if found[key] != wanted[key] and key not in (*TRAINING_ONLY, *CHANGEABLE)
+    ]
     if wanted["scaling.transform"] in ("auto", "auto_sqrt"):
         differ = [key for key in differ if key != "scaling.transform"]
     if differ:
@@ -156,10 +165,11 @@ def check_settings(path: Path, model: Model, asked: Model) -> None:
     for key in TRAINING_ONLY:
         name = key.removeprefix("model.")
         setattr(model.network.config, name, getattr(asked.network.config, name))
+    model.finish.config = dataclasses.replace(model.finish.config, missing=asked.missing)
 
 
 def _settings(model: Model) -> dict[str, Any]:
-    described = describe_model(model, MissingStrategy.translate)
+    described = describe_model(model)
     settings = {f"model.{key}": value for key, value in described["network"].items()}
     settings |= {f"embedding.{key}": value for key, value in described["embedding"].items()}
     transforms = described["transforms"]

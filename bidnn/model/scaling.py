@@ -62,6 +62,7 @@ class ModalityScaler(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    spread: Tensor
     whole: Tensor
     offset: Tensor
 
@@ -77,12 +78,13 @@ class ModalityScaler(nn.Module):
         self.kind, self.transform = kind, transform
         self.register_buffer("shift", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("spread", torch.ones(size))  # 1 / scale; 0 in constant columns
         self.register_buffer("whole", torch.ones(()))  # the sum of a row
         self.register_buffer("offset", torch.full((), 0.1 / size))  # added before a logarithm
 
     def forward(self, values: Tensor) -> Tensor:
-        """Scales (rows, size)."""
-        values = self.transformed(values)
+        """Scales (rows, size), in float32 at least, whatever the weights are."""
+        values = self.transformed(at_least_float32(values))
         if self.kind is ScalingKind.unit:
             # By the largest value first: squares of large and of small values leave float32.
             largest = values.abs().amax(dim=1, keepdim=True)
@@ -101,15 +103,24 @@ class ModalityScaler(nn.Module):
         return values
 
     def inverse(self, values: Tensor) -> Tensor:
-        """Back to the units of the data; rows of unit length keep theirs."""
+        """Back to the units of the data; rows of unit length keep theirs.
+
+        A column that was constant in training is that constant, whatever is predicted.
+        """
+        values = at_least_float32(values)
         if self.kind not in (ScalingKind.none, ScalingKind.unit):
-            values = values / self.scale + self.shift
+            values = values * self.spread + self.shift
         if self.transform is Transform.sqrt:
             return values * values.abs()
         if self.transform is Transform.log_ratio:
             filled = self.whole + values.shape[1] * self.offset
             return (values.softmax(dim=1) * filled - self.offset).clamp_min(0.0)
         return values
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The same values; half precision becomes float32, in which sums and lengths are taken."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def fit_scaling(
@@ -150,12 +161,14 @@ def _present_blocks(
 
 def _fit_transform(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]) -> None:
     """Finds the sum of the rows, and whether `auto` is to take log-ratios."""
-    sums = _Moments(1)
-    low = np.inf
+    from sklearn.preprocessing import StandardScaler  # a second, which most programs need not
+
+    sums, low = StandardScaler(), np.inf
     for values in blocks:
-        sums.add(values.sum(axis=1, dtype=np.float64)[:, None])
-        low = min(low, float(values.min(initial=np.inf)))
-    whole, spread = (float(figure[0]) for figure in sums.standard())
+        if len(values):
+            sums.partial_fit(values.sum(axis=1, dtype=np.float64)[:, None])
+            low = min(low, float(values.min()))
+    whole, spread = float(sums.mean_[0]), float(np.sqrt(sums.var_[0]))
     closed = low >= 0.0 < whole and spread <= 1e-3 * whole
     found = {Transform.auto: Transform.log_ratio, Transform.auto_sqrt: Transform.sqrt}
     if scaler.transform in found:
@@ -167,14 +180,20 @@ def _fit_transform(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]
 
 def _fit_columns(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]) -> None:
     """Finds shift and scale of the transformed columns."""
-    moments = _Moments(len(scaler.shift))
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    found = MinMaxScaler() if scaler.kind is ScalingKind.minmax else StandardScaler()
     for values in blocks:
-        transformed = scaler.transformed(torch.from_numpy(values)).numpy()
-        moments.add(transformed.astype(np.float64))
-    standard = scaler.kind is not ScalingKind.minmax
-    shift, spread = moments.standard() if standard else moments.range()
+        if len(values):
+            transformed = scaler.transformed(torch.from_numpy(values)).numpy()
+            found.partial_fit(transformed.astype(np.float64))
+    if scaler.kind is ScalingKind.minmax:
+        shift, spread = found.data_min_, found.data_range_
+    else:
+        shift, spread = found.mean_, np.sqrt(found.var_)
     # Otherwise the rounding noise of a constant column would be blown up.
     spread = np.where(spread <= 1e-6 * np.abs(shift), 0.0, spread)
+    live = spread > 0.0
     if scaler.kind is ScalingKind.centred:
         spread = np.full_like(spread, np.sqrt(np.mean(spread**2)))
     bad = np.flatnonzero((spread > LARGEST) | ((spread > 0.0) & (spread < SMALLEST)))
@@ -186,33 +205,4 @@ def _fit_columns(scaler: ModalityScaler, blocks: Iterator[NDArray[np.float32]]) 
         )
     scaler.shift.copy_(torch.from_numpy(shift))
     scaler.scale.copy_(torch.from_numpy(1.0 / np.where(spread > 0.0, spread, 1.0)))
-
-
-class _Moments:
-    """Running mean, squares (Chan, Golub, LeVeque 1979), minimum and maximum by column."""
-
-    def __init__(self, size: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(size)
-        self.squares = np.zeros(size)
-        self.low = np.full(size, np.inf)
-        self.high = np.full(size, -np.inf)
-
-    def add(self, values: NDArray[np.float64]) -> None:
-        count = len(values)
-        if not count:
-            return
-        mean = values.mean(axis=0)
-        total = self.count + count
-        self.squares += ((values - mean) ** 2).sum(axis=0)
-        self.squares += (mean - self.mean) ** 2 * (self.count * count / total)
-        self.mean += (mean - self.mean) * (count / total)
-        self.low = np.minimum(self.low, values.min(axis=0))
-        self.high = np.maximum(self.high, values.max(axis=0))
-        self.count = total
-
-    def standard(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self.mean, np.sqrt(self.squares / self.count)
-
-    def range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self.low, self.high - self.low
+    scaler.spread.copy_(torch.from_numpy(np.where(live, spread, 0.0)))

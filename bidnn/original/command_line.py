@@ -12,8 +12,8 @@ def parse(arguments: Sequence[str] | None) -> Config:
     parser = argparse.ArgumentParser(
         prog="bidnn",
         description="Trains BiDNN on a libsvm file of two modalities and writes an embedding of "
-        "every row. In outfile, the model's file and the command, %%e is the epoch in five "
-        "digits, or 'final'. scripts/train.py offers more.",
+        "every row. In outfile, the model's file and the command, %e is the epoch in five "
+        "digits, or 'final'. `bidnn train` offers more.",
     )
     add = parser.add_argument
     add("infile", help="libsvm file, first modality's columns first; may be gzipped")

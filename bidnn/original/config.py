@@ -63,3 +63,34 @@ class Config:
     scaling: str = "none"
     seed: int = 0
     zero_based: bool = False
+
+
+FIELDS: dict[str, str | None] = {
+    "mod1size": None,
+    "mod2size": None,
+    "hdn": "model.hdn",
+    "rep": "model.rep",
+    "lr": "optimizer.lr",
+    "act": "model.activation",
+    "epochs": "trainer.max_epochs",
+    "dropout": "model.dropout",
+    "momentum": "optimizer.momentum",
+    "untied": "model.tied",
+    "l2_norm": "output.l2_norm",
+    "batch_size": "data.batch_size",
+    "load_model": None,
+    "save_model": None,
+    "write_after": "output.every_n_epochs",
+    "crossmodal": "output.kind",
+    "exec_command": "output.command",
+    "ignore_zeroes": None,
+    "verbosity": None,
+    "fname_in": None,
+    "fname_out": "output.path",
+    "missing": "embedding.missing",
+    "output_act": "model.output_activation",
+    "scaling": None,
+    "seed": "seed",
+    "zero_based": "output.zero_based",
+}
+"""The setting of `bidnn train` that a field stands for; None: one of the interface itself."""

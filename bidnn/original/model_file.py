@@ -8,10 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bidnn.architecture import Activation, NetworkConfig
+from bidnn.architecture import Activation, Architecture, NetworkConfig
 from bidnn.data.formats.arrays import npz_member
 from bidnn.errors import UserError
 from bidnn.files import readable, whole_file
+from bidnn.model.finishing import Centring, Space
+from bidnn.model.model import Model
+from bidnn.model.scaling import ScalingKind, Transform
 from bidnn.network import Direction, Network
 
 TIED, UNTIED = 14, 16
@@ -30,6 +33,41 @@ def parameter_order(network: Network) -> list[Tensor]:
 
     both = of(network.first_to_second) + of(network.second_to_first)
     return [values for values in both if values is not None]
+
+
+def original_network(path: Path, model: Model) -> Network:
+    """The network of a model that the original's files can hold: weights, and nothing else.
+
+    What stands for a missing modality is said whenever such a file is used, as is the activation.
+
+    Raises:
+        UserError: naming the settings that they cannot hold.
+    """
+    network, scalers = model.network, (model.first_scaler, model.second_scaler)
+    config, embedding = network.config, model.finish.config
+    settings = [
+        ("model", config.architecture, Architecture.bidnn),
+        ("model.self_paths", config.self_paths, False),
+        ("model.output_activation", config.output, config.activation),
+        ("scaling", scalers[0].kind, ScalingKind.none),
+        *(("scaling.transform", scaler.transform, Transform.none) for scaler in scalers),
+        ("embedding.space", embedding.space, Space.centres),
+        ("embedding.centring", embedding.centring, Centring.none),
+        ("embedding.unit", embedding.unit, False),
+    ]
+    beyond = {
+        key: getattr(value, "value", value) for key, value, plain in settings if value != plain
+    }
+    if beyond:
+        named = " ".join(
+            f"{key}={str(value).replace('True', 'true')}" for key, value in beyond.items()
+        )
+        raise UserError(
+            f"{path}: the original's model files hold weights alone, not {named}; train without, "
+            "or save as .pt"
+        )
+    assert isinstance(network, Network)
+    return network
 
 
 def write_model(path: Path, network: Network) -> None:

@@ -6,10 +6,11 @@ import torch
 
 from bidnn.architecture import Activation, Architecture, NetworkConfig
 from bidnn.data.store import PairStore
-from bidnn.model.autoencoders import JointAutoencoder, build_network
-from bidnn.model.finishing import EmbeddingConfig, Space
+from bidnn.model.autoencoders import JointAutoencoder
+from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy, Space
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
+from bidnn.model.networks import PairNetwork, build_network
 from bidnn.network import Network
 
 KINDS = (Architecture.concat_autoencoder, Architecture.multimodal_autoencoder)
@@ -81,6 +82,41 @@ def test_a_missing_modality_is_zero_at_the_input_of_the_centre(kind):
     expected = by_hand(model.network, first, second * present[:, [1]])[0]
     np.testing.assert_allclose(found[:2], expected[:2], atol=1e-6)
     assert not found[2].any()
+
+
+@pytest.mark.parametrize("architecture", list(Architecture))
+def test_every_architecture_answers_what_a_model_asks(architecture):
+    net = build_network(3, 4, NetworkConfig(hdn=6, rep=4, architecture=architecture)).eval()
+    assert isinstance(net, PairNetwork)
+    assert isinstance(net, torch.nn.Module)
+    assert (net.mod1size, net.mod2size, net.config.architecture) == (3, 4, architecture)
+    first, second = torch.randn(5, 3), torch.randn(5, 4)
+    present = torch.tensor([[1, 1], [1, 0], [0, 1], [0, 0], [1, 1]]).bool()
+    outputs, centres = net(first, second), net.centres(first, second, present)
+    assert outputs.first.shape == (5, 3)
+    assert outputs.second.shape == (5, 4)
+    assert net.translate(first=first).shape == (5, 4)
+    assert net.translate(second=second).shape == (5, 3)
+    both = torch.cat([outputs.first_centre, outputs.second_centre], dim=1)
+    torch.testing.assert_close(centres[[0, 4]], both[[0, 4]])
+    assert not centres[3].any()
+    other = torch.where(present[:, 1:], second, 9.0)  # what is not present is not looked at
+    torch.testing.assert_close(net.centres(first, other, present)[:2], centres[:2])
+
+
+def test_the_way_to_stand_for_what_is_missing_has_no_say_over_an_autoencoder():
+    torch.manual_seed(0)
+    config = NetworkConfig(hdn=6, rep=4, architecture=KINDS[0])
+    embedding = EmbeddingConfig(centring=Centring.presence)
+    model = Model(3, 4, config, embedding=embedding)
+    values = np.random.default_rng(0).normal(size=(9, 7)).astype(np.float32)
+    present = np.ones((9, 2), dtype=bool)
+    present[0, 0] = present[1, 1] = False
+    store = PairStore(values[:, :3], values[:, 3:], present)
+    model.fit_embedding(store, store.complete)
+    assert model.strategies == (MissingStrategy.translate,)
+    other = model.with_missing(MissingStrategy.duplicate)
+    np.testing.assert_array_equal(embed(other, store), embed(model, store))
 
 
 def test_what_an_autoencoder_does_not_have_is_refused():

@@ -6,9 +6,9 @@ import torch
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
-from bidnn.model.finishing import Centring, EmbeddingConfig, Finish, Space
+from bidnn.model.finishing import Centring, EmbeddingConfig, Finish, MissingStrategy, Space
 from bidnn.model.inference import embed
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 from bidnn.model.scaling import ScalingConfig, ScalingKind
 
 
@@ -34,7 +34,7 @@ def plain(store):
 
 def test_centring_takes_off_the_mean_of_complete_rows(store):
     centred = model(centring=Centring.complete)
-    centred.fit_embedding(store, store.complete, MissingStrategy.translate)
+    centred.fit_embedding(store, store.complete)
     raw = plain(store)
     expected = raw - raw[store.complete].mean(axis=0)
     expected[10] = 0
@@ -43,7 +43,7 @@ def test_centring_takes_off_the_mean_of_complete_rows(store):
 
 def test_centring_by_presence_takes_off_the_mean_of_complete_rows_shown_in_the_same_way(store):
     centred = model(centring=Centring.presence)
-    centred.fit_embedding(store, store.complete, MissingStrategy.translate)
+    centred.fit_embedding(store, store.complete)
     expected = plain(store)
     whole = PairStore(store.first, store.second, np.ones((40, 2), dtype=bool))
     for rows, shown in ((slice(0, 5), [0, 1]), (slice(5, 10), [1, 0]), (slice(11, 40), [1, 1])):
@@ -57,7 +57,7 @@ def test_centring_by_presence_takes_off_the_mean_of_complete_rows_shown_in_the_s
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_whitening_raises_deviations_to_one_minus_its_power_and_keeps_the_axes(store, power):
     even = model(centring=Centring.complete, whitening=power)
-    even.fit_embedding(store, store.complete, MissingStrategy.translate)
+    even.fit_embedding(store, store.complete)
     raw, found = plain(store)[store.complete], embed(even, store)[store.complete]
     before, after = np.cov(raw.T), np.cov(found.T)
     variances, axes = np.linalg.eigh(before)
@@ -71,9 +71,10 @@ def test_directions_in_which_nothing_varies_are_dropped_by_whitening():
     finish = Finish(3, EmbeddingConfig(centring=Centring.complete, whitening=1.0))
     values = torch.randn(50, 3, dtype=torch.float64)
     values[:, 2] = 5.0
-    sums = torch.stack([values.sum(dim=0)] * 3)
+    sums = values.sum(dim=0).expand(2, 3, 3)
     finish.fit(sums, values.T @ values, 50)
-    found = finish(values.float(), torch.ones(50, 2, dtype=torch.bool))
+    present = torch.ones(50, 2, dtype=torch.bool)
+    found = finish(values.float(), present, MissingStrategy.translate)
     assert found.isfinite().all()
     assert found[:, 2].abs().max() < 1e-4
     np.testing.assert_allclose(np.cov(found[:, :2].T, bias=True), np.eye(2), atol=1e-4)
@@ -106,3 +107,13 @@ def test_whitening_without_a_mean_to_turn_about_is_refused():
         EmbeddingConfig(whitening=0.5)
     with pytest.raises(ValueError, match=r"embedding\.whitening=2"):
         EmbeddingConfig(whitening=2, centring=Centring.complete)
+
+
+def test_centring_by_presence_is_fitted_for_both_ways_to_stand_for_what_is_missing(store):
+    translating = model(centring=Centring.presence)
+    translating.fit_embedding(store, store.complete)
+    duplicating = model(centring=Centring.presence, missing=MissingStrategy.duplicate)
+    duplicating.fit_embedding(store, store.complete)
+    found = embed(translating.with_missing(MissingStrategy.duplicate), store)
+    np.testing.assert_array_equal(found, embed(duplicating, store))
+    assert np.abs(found - embed(translating, store)).max() > 0.01

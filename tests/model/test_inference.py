@@ -7,8 +7,9 @@ import torch
 from bidnn.architecture import NetworkConfig
 from bidnn.data import store as rooms
 from bidnn.data.store import PairStore
+from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import OutputKind, embed, infer
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
 
 FIRST_ONLY, SECOND_ONLY, EMPTY = slice(0, 5), slice(5, 10), slice(10, 12)
@@ -47,7 +48,9 @@ def test_duplication_puts_the_centre_that_is_there_in_both_places(model, store, 
     expected[FIRST_ONLY] = torch.cat([left, left], dim=1)[FIRST_ONLY]
     expected[SECOND_ONLY] = torch.cat([right, right], dim=1)[SECOND_ONLY]
     expected[EMPTY] = 0
-    np.testing.assert_allclose(embed(model, store, MissingStrategy.duplicate), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        embed(model.with_missing(MissingStrategy.duplicate), store), expected, atol=1e-6
+    )
 
 
 def test_one_missing_modality_is_translated_then_encoded(model, store, scaled):

@@ -184,3 +184,27 @@ def test_duplicate_rows_and_a_single_column_are_scaled_like_any(kind):
 
 def test_equal_rows_are_scaled_to_zero():
     np.testing.assert_array_equal(of_first(np.full((5, 2), 4.0), ScalingKind.standard), 0)
+
+
+@pytest.mark.parametrize("kind", [ScalingKind.standard, ScalingKind.centred, ScalingKind.minmax])
+def test_on_the_way_back_a_constant_column_is_the_constant_whatever_is_predicted(store, kind):
+    first, _ = fitted(store, kind)
+    back = first.inverse(torch.randn(20, 3) * 10).numpy()
+    np.testing.assert_array_equal(back[:, 1], np.float32(0.1))
+    assert back[:, 0].std() > 1
+    assert back[:, 2].std() > 1
+
+
+@pytest.mark.parametrize("kind", [ScalingKind.standard, ScalingKind.centred, ScalingKind.minmax])
+def test_the_blocks_that_rows_come_in_change_nothing_but_rounding(store, kind, monkeypatch):
+    in_blocks = fitted(store, kind)
+    monkeypatch.setattr(store_module, "BLOCK_BYTES", 2**20)
+    for one, other in zip(in_blocks, fitted(store, kind), strict=True):
+        torch.testing.assert_close(one.shift, other.shift, rtol=1e-6, atol=0)
+        torch.testing.assert_close(one.scale, other.scale, rtol=1e-6, atol=0)
+
+
+def test_a_deviation_that_is_small_beside_the_mean_is_found_in_double_precision():
+    values = np.random.default_rng(0).normal(1e4, 0.1, size=(50_000, 2)).astype(np.float32)
+    found = of_first(values, ScalingKind.standard)
+    np.testing.assert_allclose(found.std(axis=0, dtype=np.float64), 1, rtol=1e-4)
