@@ -18,8 +18,8 @@ from scipy.sparse import csr_array, hstack, random_array
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.formats.libsvm.text import write_libsvm
-from bidnn.model.model import MissingStrategy, Model
-from bidnn.model.saved import Trained, save_bundle
+from bidnn.model.model import Model
+from bidnn.model.saved import save_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (100, 4096)
@@ -74,7 +74,7 @@ def embed(rows: int = ROWS // 4) -> list[Row]:
     model = Model(*SIZES, NetworkConfig(hdn=2048, rep=2048))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save_bundle(folder / "model.pt", Trained(model, MissingStrategy.translate))
+        save_bundle(folder / "model.pt", model)
         speeds = []
         for count in (rows // 10, rows):
             mapped = _features(folder, count)
@@ -183,6 +183,6 @@ def _encoder(model: Model) -> float:
     for _ in range(10):
         started = time.perf_counter()
         with torch.no_grad():
-            model.embed(first, second, present, MissingStrategy.translate)
+            model.embed(first, second, present)
         best = max(best, rows / (time.perf_counter() - started))
     return best

@@ -7,23 +7,19 @@ Blocks of 8 rows and pools of 256 of the 1797 digits: 7 pools an epoch of 32 blo
 import statistics
 
 import numpy as np
-from lightning import Trainer
 from rows import Row
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data import order
-from bidnn.data.datamodule import PairDataModule
 from bidnn.data.formats.digits import load_halves
 from bidnn.data.order import Shuffle
+from bidnn.data.sources import ArraySource
 from bidnn.data.store import PairStore
 from bidnn.evaluation.retrieval import mean_average_precision
 from bidnn.losses import LossConfig
-from bidnn.model.finishing import EmbeddingConfig
 from bidnn.model.inference import embed
-from bidnn.model.model import MissingStrategy
-from bidnn.model.saved import Trained
-from bidnn.model.scaling import ScalingConfig
-from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.training.config import TrainConfig, TrainerConfig
+from bidnn.training.fit import fit, quiet_lightning
 from bidnn.training.optimizers import SgdConfig
 
 SEEDS = 3
@@ -60,19 +56,15 @@ def sorted_rows() -> list[Row]:
 
 
 def _quality(store: PairStore, shuffle: Shuffle, seed: int) -> tuple[float, float]:
-    data = PairDataModule(store, batch_size=64, seed=seed, shuffle=shuffle)
-    config = NetworkConfig(hdn=256, rep=128)
-    model = fresh_model(data, config, ScalingConfig(), EmbeddingConfig(), seed)
-    trainer = Trainer(
-        max_epochs=100,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+    config = TrainConfig(
+        seed=seed,
+        data=ArraySource(batch_size=64, shuffle=shuffle, val_fraction=0.0),
+        model=NetworkConfig(hdn=256, rep=128),
+        loss=LossConfig(),
+        optimizer=SgdConfig(),
+        trainer=TrainerConfig(max_epochs=100, accelerator="cpu"),
     )
-    trained = Trained(model, MissingStrategy.translate)
-    train(trained, data, LossConfig(), SgdConfig(), trainer, seed=seed)
+    fitted = fit(config, store)
     assert store.labels is not None
-    found = mean_average_precision(embed(model, store), store.labels)
-    return found, float(trainer.callback_metrics["train/loss"])
+    found = mean_average_precision(embed(fitted.model, store), store.labels)
+    return found, fitted.metrics["train/loss"]

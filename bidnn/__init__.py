@@ -1,9 +1,30 @@
 """BiDNN: one good vector per item from two feature modalities, either of which may be missing."""
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from bidnn.estimator import BiDNN, load
-from bidnn.original.config import Config
+if TYPE_CHECKING:
+    from bidnn.estimator import BiDNN, load
+    from bidnn.original.config import Config
+
+    __version__: str
 
 __all__ = ["BiDNN", "Config", "__version__", "load"]
-__version__ = version("bidnn")
+
+_HOMES = {"BiDNN": "bidnn.estimator", "load": "bidnn.estimator", "Config": "bidnn.original.config"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 — whatever has that name
+    """A public name, imported when it is asked for, because torch takes a second to import."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("bidnn")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bidnn' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What there is."""
+    return __all__

@@ -2,79 +2,105 @@
 
 import dataclasses
 import logging
-from enum import Enum
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from lightning import Callback, Trainer
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from bidnn.architecture import Activation, NetworkConfig
-from bidnn.data.datamodule import PairDataModule
-from bidnn.data.formats.arrays import store_arrays
-from bidnn.data.formats.libsvm.text import IndexBase
+from bidnn.architecture import Activation
+from bidnn.data.formats.arrays import label_texts, store_arrays
+from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.sources import open_libsvm, split_store
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.losses import LossConfig
-from bidnn.model.finishing import EmbeddingConfig
+from bidnn.files import check_not_read
+from bidnn.model.finishing import STRATEGIES, MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
-from bidnn.model.model import MissingStrategy, Model
-from bidnn.model.outputs import OutputConfig
-from bidnn.model.saved import Trained, check_settings, load_bundle, save_bundle
-from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
-from bidnn.original.config import Config
-from bidnn.original.model_file import read_model
-from bidnn.training.callbacks.collapse import CollapseCheck
-from bidnn.training.callbacks.progress import Progress
-from bidnn.training.callbacks.run_command import RunCommand
-from bidnn.training.callbacks.write_model import WriteModel
-from bidnn.training.callbacks.write_outputs import WriteOutputs
-from bidnn.training.fit import fresh_model, quiet_lightning, train
-from bidnn.training.optimizers import SgdConfig
+from bidnn.model.model import Model
+from bidnn.model.saved import describe_model, load_bundle, save_bundle
+from bidnn.original.config import FIELDS, Config
+from bidnn.original.model_file import original_network, read_model, write_model
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from lightning import Callback
 
-Choice = TypeVar("Choice", bound=Enum)
+LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.INFO)
+FOREIGN = (".npy", ".txt", ".parquet", ".h5", ".hdf5", ".mat", ".csv", ".json", ".safetensors")
+TOP_LEVEL = (
+    *("activation", "callbacks", "checkpoint", "data", "embedding", "logger", "loss", "missing"),
+    *("model", "objective", "optimizer", "output", "resume", "run_dir", "scaling", "seed", "size"),
+    *("speed", "trainer", "tying"),
+)
+"""Settings and groups of `bidnn train` that have no dot in their name."""
+RECIPE, PAPER = "incomplete", "paper"
 
 
 class BiDNN:
     """Trains on pairs, embeds and translates rows that may miss either modality.
 
-    The original's way, with files or a sparse matrix:
+    scikit-learn's way, with arrays; the training starts from a recipe of conf/experiment, and every
+    setting of conf/ can be given, its dots written as two underscores:
 
-        conf = Config(mod1size=100, mod2size=4096, hdn=2048, rep=2048)
-        net = BiDNN(conf)
+        net = BiDNN(hdn=256, rep=128, epochs=200).fit(first, second)
+        net = BiDNN(recipe="crossmodal", loss__alignment=0.1, optimizer="adamw").fit(first, second)
+        z = net.transform(first, second)
+        second_from_first = net.translate(first=first)
+
+    The original's way, with files or a sparse matrix; it starts from the paper:
+
+        net = BiDNN(Config(mod1size=100, mod2size=4096, hdn=2048, rep=2048))
         net.load_dataset(X)
         net.train()
         out = net.predict()
-
-    scikit-learn's way, with arrays:
-
-        net = BiDNN(hdn=256, rep=128, epochs=200).fit(first, second)
-        z = net.transform(first, second)
-        second_from_first = net.translate(first=first)
     """
 
     def __init__(
         self,
         config: Config | None = None,
-        **settings: Any,  # noqa: ANN401 — fields of Config
+        *,
+        recipe: str | None = None,
+        **settings: Any,  # noqa: ANN401 — of any setting's type
     ) -> None:
         """Takes settings; nothing is read or built yet.
 
         Args:
-            config: the settings; None for the defaults.
-            **settings: fields of Config that replace those of `config`.
+            config: the original's settings; those that differ from the defaults count as given.
+            recipe: a file of conf/experiment; None: `incomplete` for `fit`, `paper` for `train`.
+            **settings: fields of Config, or settings of `bidnn train`: a key, its dots as two
+                underscores (`optimizer__lr=0.01`, or `**{"optimizer.lr": 0.01}`), or a group
+                (`loss="incomplete"`). `run_dir` names a folder for checkpoints, metrics and
+                outputs; without it, nothing is written.
 
         Raises:
-            TypeError: if a setting is none of Config's.
+            TypeError: if there is no such setting.
         """
-        self.config = dataclasses.replace(config or Config(), **settings)
+        for name in settings:
+            if name not in (*FIELDS, *TOP_LEVEL) and "__" not in name and "." not in name:
+                near = get_close_matches(name, [*FIELDS, *TOP_LEVEL], n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise TypeError(f"BiDNN has no setting {name}{hint}")
+        base = config or Config()
+        known = {name: value for name, value in settings.items() if name in FIELDS}
+        self.config = dataclasses.replace(base, **known)
+        self.recipe = recipe
+        changed = {n for n in FIELDS if getattr(base, n) != getattr(Config(), n)}
+        self._given = changed | set(known)
+        self._settings = {
+            name.replace("__", "."): value for name, value in settings.items() if name not in FIELDS
+        }
         self._store: PairStore | None = None
         self._model: Model | None = None
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the last training logged last, by name; `explained/…` on held-out rows."""
+        return dict(self._metrics)
 
     def load_dataset(self, X: Any = None, labels: ArrayLike | None = None) -> Self:  # noqa: ANN401, N803
         """Takes the rows to train on and to predict.
@@ -85,7 +111,7 @@ class BiDNN:
             labels: (rows,), kept for the output files.
 
         Raises:
-            ValueError: if sizes are not set, or X has others.
+            UserError: if sizes are not set, or X has others.
             OSError: if the file cannot be read.
         """
         config = self.config
@@ -101,13 +127,13 @@ class BiDNN:
             return self
         if X.shape[1] != sum(sizes):
             raise UserError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
-        text = None if labels is None else np.asarray(labels).astype(np.str_)
+        text = None if labels is None else label_texts(labels, "labels")
         if sparse.issparse(X):
             rows = sparse.csr_array(X, dtype=np.float32)
             parts = rows[:, : sizes[0]], rows[:, sizes[0] :]
             self._store = split_store(parts, text, ignore_zeroes=zeroes, name="X")
         else:
-            first, second = np.hsplit(np.asarray(X), [sizes[0]])
+            first, second = np.hsplit(_matrix(X), [sizes[0]])
             self._store = store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
         return self
 
@@ -115,38 +141,45 @@ class BiDNN:
         """Trains, and writes what `fname_out`, `save_model` and `exec_command` ask for.
 
         Raises:
-            ValueError: if there are no rows, or a setting is out of its range.
+            UserError: if there are no rows, or a setting is out of its range.
             OSError: if an output cannot be written; found out before training.
         """
-        self._train(self._rows(), self._outputs(self._rows()))
+        given = {name: getattr(self.config, name) for name in FIELDS}
+        if self.config.missing is None:
+            given["missing"] = MissingStrategy.duplicate.value  # as published
+        for name in ("fname_out", "save_model"):
+            written = getattr(self.config, name)
+            if written and self.config.fname_in:
+                last = Path(written.replace("%e", "final"))
+                check_not_read(last, [self.config.fname_in], name)
+        self._train(self._rows(), self.recipe or PAPER, given)
         return self
 
     def predict(self) -> NDArray[np.float32]:
-        """The rows of `load_dataset`, embedded (rows, rep), or with `crossmodal` completed.
-
-        A missing modality's centre is the other's, duplicated, unless `missing` says otherwise.
-        """
+        """The rows of `load_dataset`, embedded (rows, rep), or with `crossmodal` completed."""
         kind = OutputKind.crossmodal if self.config.crossmodal else OutputKind.embedding
-        blocks = infer(
-            self._trained(), self._rows(), kind, self._strategy(), l2_norm=self.config.l2_norm
-        )
+        blocks = infer(self._trained(), self._rows(), kind, l2_norm=self.config.l2_norm)
         return np.concatenate([_row(block) for block in blocks])
 
-    def fit(self, first: ArrayLike, second: ArrayLike) -> Self:
-        """Trains on the rows in which both modalities are there.
+    def fit(
+        self, first: ArrayLike, second: ArrayLike, *, callbacks: Sequence["Callback"] = ()
+    ) -> Self:
+        """Trains on the rows in which both modalities are there, or as the recipe says.
 
         Args:
-            first: (rows, mod1size) array or sparse matrix; a row of NaN is missing.
+            first: (rows, mod1size) array or sparse matrix; a row of NaN, or masked, is missing.
             second: (rows, mod2size) likewise.
+            callbacks: Lightning's, or your own.
 
         Raises:
-            ValueError: if the rows do not fit, no row is complete, or a setting is out of range.
+            UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
         store = store_arrays(_matrix(first), _matrix(second))
         self.config = dataclasses.replace(
             self.config, mod1size=store.mod1size, mod2size=store.mod2size
         )
-        self._train(store, [])
+        given = {name: getattr(self.config, name) for name in self._given}
+        self._train(store, self.recipe or RECIPE, given, callbacks)
         return self
 
     def transform(
@@ -161,19 +194,19 @@ class BiDNN:
         Args:
             first: (rows, mod1size); rows of NaN are missing; None: all are.
             second: (rows, mod2size); likewise.
-            missing: translate or duplicate; None: as configured, or else translate.
+            missing: translate or duplicate; None: as the model was trained.
 
         Returns:
             (rows, rep) float32; zero where both modalities are missing.
 
         Raises:
-            ValueError: if the columns are not those of the training.
+            UserError: if the columns are not those of the training.
             RuntimeError: if nothing was trained or loaded.
         """
         model = self._trained()
-        store = _pair(model, first, second)
-        strategy = MissingStrategy(missing or self.config.missing or "translate")
-        return embed(model, store, strategy, l2_norm=self.config.l2_norm)
+        if missing is not None:
+            model = model.with_missing(_strategy(missing))
+        return embed(model, _pair(model, first, second), l2_norm=self.config.l2_norm)
 
     def fit_transform(self, first: ArrayLike, second: ArrayLike) -> NDArray[np.float32]:
         """`fit`, then `transform` of the same rows."""
@@ -194,7 +227,7 @@ class BiDNN:
 
         Raises:
             TypeError: unless exactly one modality is given.
-            ValueError: if it has other columns than in training.
+            UserError: if it has other columns than in training.
             RuntimeError: if nothing was trained or loaded.
         """
         if (first is None) == (second is None):
@@ -206,87 +239,75 @@ class BiDNN:
     def save(self, path: str | Path) -> None:
         """Writes the trained model, for `bidnn.load`.
 
+        Args:
+            path: `.npz` is a model file of the original; anything else ours.
+
         Raises:
             RuntimeError: if nothing was trained or loaded.
+            UserError: if the original's format cannot hold the model.
             OSError: if the file cannot be written.
         """
-        strategy = MissingStrategy(self.config.missing or "translate")
-        save_bundle(Path(path), Trained(self._trained(), strategy))
-
-    def _train(self, store: PairStore, outputs: list[Callback]) -> None:
-        config = self.config
-        if config.epochs < 0:
-            raise UserError(f"epochs={config.epochs}: must be at least 0")
-        optimizer = SgdConfig(lr=config.lr, momentum=config.momentum)
-        data = PairDataModule(
-            store, batch_size=config.batch_size, seed=config.seed, trains=config.epochs > 0
-        )
-        trained = Trained(self._start(data), self._strategy())
-        bar = [Progress()] if config.verbosity >= 3 else []
-        quiet_lightning()
-        trainer = Trainer(
-            max_epochs=config.epochs,
-            devices=1,
-            callbacks=[*outputs, *bar, CollapseCheck()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        train(trained, data, LossConfig(), optimizer, trainer, seed=config.seed)
-        self._model = trained.model.cpu().eval()
-
-    def _start(self, data: PairDataModule) -> Model:
-        """A fresh model, or the one of `load_model`."""
-        config = self.config
-        network = NetworkConfig(
-            hdn=config.hdn,
-            rep=config.rep,
-            activation=_choice(Activation, config.act, "act"),
-            output_activation=(
-                None
-                if config.output_act is None
-                else _choice(Activation, config.output_act, "output_act")
-            ),
-            dropout=config.dropout,
-            tied=not config.untied,
-        )
-        scaling = ScalingConfig(kind=_choice(ScalingKind, config.scaling, "scaling"))
-        if config.load_model is None:
-            return fresh_model(data, network, scaling, EmbeddingConfig(), config.seed)
-        path = Path(config.load_model)
+        path, model = Path(path), self._trained()
+        if path.suffix in FOREIGN:
+            raise UserError(
+                f"{path}: {path.suffix} is another program's format; a model is .pt, or .npz for "
+                "the original's program"
+            )
         if path.suffix == ".npz":
-            model = Model.of(read_model(path, network), scaling)
-            fit_scaling((model.first_scaler, model.second_scaler), data.store, data.scaling_rows)
+            if model.missing is not MissingStrategy.duplicate and model.strategies == STRATEGIES:
+                raise UserError(
+                    f"{path}: the original's model files are loaded with missing=duplicate, not "
+                    f"missing={model.missing.value}; train with that, or save as .pt"
+                )
+            write_model(path, original_network(path, model))
         else:
-            model = load_bundle(path).model
-            check_settings(path, model, Model(model.mod1size, model.mod2size, network, scaling))
-        check_sizes(model, data.store)
-        return model
+            save_bundle(path, model)
 
-    def _outputs(self, store: PairStore) -> list[Callback]:
-        """What the original writes, in its order: embedding, model, command."""
-        config = self.config
-        output = OutputConfig(
-            path=config.fname_out or "none",
-            kind=OutputKind.crossmodal if config.crossmodal else OutputKind.embedding,
-            l2_norm=config.l2_norm,
-            zero_based=config.zero_based,
-            every_n_epochs=config.write_after,
-            command=config.exec_command,
+    def _train(
+        self,
+        store: PairStore,
+        recipe: str,
+        given: Mapping[str, Any],
+        callbacks: Sequence["Callback"] = (),
+    ) -> None:
+        # Lightning and Hydra are a second of starting, which embedding does without.
+        from bidnn.programs.settings import compose_training
+        from bidnn.training.advice import PYTHON
+        from bidnn.training.callbacks.write_model import WriteModel
+        from bidnn.training.fit import fit, quiet_lightning
+
+        choices, values, words = settings_of(given)
+        own_choices, own_values = split_settings(self._settings)
+        fixed = [f"experiment={recipe}", "data=arrays", "callbacks.report=null"]
+        if "run_dir" not in own_values:
+            fixed += ["run_dir=null", "logger=none"]
+        if self.config.verbosity < 3:
+            fixed.append("callbacks.progress=null")
+        if self.config.fname_out is None:
+            fixed.append("output.path=null")
+        training = compose_training(
+            [*fixed, *choices, *own_choices], values | own_values, words=words
         )
-        outputs: list[Callback] = []
-        if config.fname_out:
-            outputs.append(WriteOutputs(store, output))
-        if config.save_model:
-            outputs.append(WriteModel(config.save_model, output))
-        if config.exec_command:
-            outputs.append(RunCommand(output))
-        return outputs
+        start = None if self.config.load_model is None else self._start(training, store)
+        more: list[Callback] = list(callbacks)
+        if self.config.save_model:
+            more.append(WriteModel(self.config.save_model, training.output))
+        quiet_lightning()
+        with said(self.config.verbosity):
+            fitted = fit(training, store, callbacks=more, words=PYTHON, start=start)
+        self._model, self._metrics = fitted.model, fitted.metrics
 
-    def _strategy(self) -> MissingStrategy:
-        return _choice(MissingStrategy, self.config.missing or "duplicate", "missing")
+    def _start(self, training: Any, store: PairStore) -> Model:  # noqa: ANN401 — a TrainConfig
+        """The model of `load_model`."""
+        from bidnn.training.fit import pair_data, scaled_like, start_model
+
+        path = Path(str(self.config.load_model))
+        if path.suffix == ".npz":
+            model = Model.of(read_model(path, training.model), training.scaling)
+            model = model.with_missing(training.embedding.missing)
+            return scaled_like(model, pair_data(training, store))
+        training = dataclasses.replace(training, checkpoint=str(path))
+        return start_model(training, pair_data(training, store))
 
     def _rows(self) -> PairStore:
         if self._store is None:
@@ -308,44 +329,111 @@ def load(path: str | Path, *, act: str = "tanh") -> BiDNN:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no model, damaged, or altered.
+        UserError: if it is no model, damaged, or altered.
     """
     path = Path(path)
     if path.suffix == ".npz":
-        network = read_model(path, act=_choice(Activation, act, "act").value)
-        trained = Trained(Model.of(network), MissingStrategy.duplicate)
+        if act not in [member.value for member in Activation]:
+            known = ", ".join(member.value for member in Activation)
+            raise UserError(f"act={act}: choose one of {known}")
+        model = Model.of(read_model(path, act=act)).with_missing(MissingStrategy.duplicate)
     else:
-        trained = load_bundle(path)
-    model, network_config = trained.model.eval(), trained.model.network.config
-    output = network_config.output_activation
-    net = BiDNN(
-        mod1size=model.mod1size,
-        mod2size=model.mod2size,
-        hdn=network_config.hdn,
-        rep=network_config.rep,
-        act=network_config.activation.value,
-        output_act=None if output is None else output.value,
-        dropout=network_config.dropout,
-        untied=not network_config.tied,
-        scaling=model.first_scaler.kind.value,
-        missing=trained.strategy.value,
-    )
+        model = load_bundle(path)
+    model.eval()
+    net = BiDNN(mod1size=model.mod1size, mod2size=model.mod2size, **_settings_of_model(model))
     net._model = model
     return net
 
 
-def _choice(kind: type[Choice], value: str, name: str) -> Choice:
+def _settings_of_model(model: Model) -> dict[str, Any]:
+    """Settings by which `fit` trains such a model anew."""
+    described = describe_model(model)
+    network = dict(described["network"])
+    found = {
+        "hdn": network.pop("hdn"),
+        "rep": network.pop("rep"),
+        "act": network.pop("activation"),
+        "output_act": network.pop("output_activation"),
+        "dropout": network.pop("dropout"),
+        "untied": not network.pop("tied"),
+        "scaling": described["scaling"],
+    }
+    same = len(set(described["transforms"])) == 1
+    found["scaling__transform"] = described["transforms"][0] if same else "auto"
+    found |= {f"model__{name}": value for name, value in network.items()}
+    found |= {f"embedding__{name}": value for name, value in described["embedding"].items()}
+    if not network["self_paths"]:
+        found["loss"] = "separate_means"
+    return found
+
+
+def settings_of(given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any], dict[str, str]]:
+    """The original's settings as ours: choices, values by key, and which name a key came from."""
+    choices: list[str] = []
+    values: dict[str, Any] = {}
+    words: dict[str, str] = {}
+    for name, value in given.items():
+        key = FIELDS[name] or ""
+        if name == "scaling":
+            choices.append(_choice("scaling", value))
+        elif name == "untied":
+            values[key] = not value
+        elif name == "crossmodal":
+            values[key] = "crossmodal" if value else "embedding"
+        elif key and not (value is None and name in ("fname_out", "missing")):
+            values[key] = value
+        if key:
+            words[key] = name
+    if "epochs" in given:
+        values["trainer.max_steps"] = -1
+        if isinstance(given["epochs"], int) and given["epochs"] < 0:
+            raise UserError(f"epochs={given['epochs']}: must be at least 0")
+    return choices, values, words
+
+
+def split_settings(settings: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Choices of a group, which come first, and values of single keys."""
+    from bidnn.programs.config import CONF
+
+    choices, values = [], {}
+    for key, value in settings.items():
+        if isinstance(value, str) and (CONF / key).is_dir():
+            choices.append(_choice(key, value))
+        else:
+            values[key] = value
+    return choices, values
+
+
+@contextmanager
+def said(verbosity: int) -> Iterator[None]:
+    """Lets our log say as much as `verbosity` allows, for a while."""
+    log = logging.getLogger("bidnn")
+    before = log.level
+    log.setLevel(LEVELS[max(0, min(verbosity, 3))])
     try:
-        return kind(value)
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _choice(group: str, value: Any) -> str:  # noqa: ANN401 — checked here
+    if not isinstance(value, str) or not value.replace("_", "").isalnum():
+        raise UserError(f"{group}={value!r}: name a file of conf/{group}")
+    return f"{group}={value}"
+
+
+def _strategy(value: str) -> MissingStrategy:
+    try:
+        return MissingStrategy(value)
     except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise UserError(f"{name}={value}: choose one of {known}") from None
+        known = ", ".join(member.value for member in MissingStrategy)
+        raise UserError(f"missing={value}: choose one of {known}") from None
 
 
 def _matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
     if sparse.issparse(values):
         return sparse.csr_array(values, dtype=np.float32)
-    return np.asarray(values)
+    return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 
 def _pair(

@@ -7,20 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from bidnn import BiDNN, load
-from bidnn.architecture import NetworkConfig
-from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
-from bidnn.losses import LossConfig
-from bidnn.model.finishing import EmbeddingConfig
-from bidnn.model.model import MissingStrategy
-from bidnn.model.saved import Trained
-from bidnn.model.scaling import ScalingConfig
-from bidnn.training.fit import fresh_model, quiet_lightning, train
-from bidnn.training.optimizers import SgdConfig
+from tests.training.fitting import run, settings
 
 MEGABYTE = 2**20
 
@@ -77,23 +68,10 @@ class Watch(Callback):
 
 
 def test_memory_does_not_grow_over_a_thousand_epochs():
-    quiet_lightning()
     values = torch.linspace(-0.5, 0.5, 320).view(32, 10).numpy()
     store = PairStore(values[:, :4].copy(), values[:, 4:].copy(), np.ones((32, 2), dtype=bool))
-    data = PairDataModule(store, batch_size=8, seed=0)
-    model = fresh_model(data, NetworkConfig(hdn=8, rep=4), ScalingConfig(), EmbeddingConfig(), 0)
     watch = Watch()
-    trainer = Trainer(
-        max_epochs=1300,
-        accelerator="cpu",
-        callbacks=[watch],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trained = Trained(model, MissingStrategy.translate)
-    train(trained, data, LossConfig(), SgdConfig(), trainer, seed=0)
+    run(store, settings(1300, network={"hdn": 8}), callbacks=[watch])
     assert watch.at[1299] - watch.at[299] < 4 * MEGABYTE
 
 

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from lightning import Trainer
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -25,12 +23,26 @@ from bidnn.evaluation.retrieval import by_label, retrieve
 from bidnn.files import whole_file
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
-from bidnn.programs.config import CompareConfig, TrainConfig
+from bidnn.programs.config import CompareConfig
 from bidnn.programs.methods import UNTRAINED
-from bidnn.programs.train import pair_data, start_model
-from bidnn.training.fit import train
+from bidnn.programs.rows import source_of
+from bidnn.programs.settings import finished
+from bidnn.training.fit import fit
 
 log = logging.getLogger(__name__)
+
+
+QUIET = ("callbacks.progress=null", "callbacks.report=null", "logger=none", "output.path=null")
+"""What each training leaves out, unless its settings say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Rows of which some had one modality hidden."""
+
+    rate: float
+    seed: int
+    store: PairStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +65,19 @@ def run(config: CompareConfig) -> None:
         ValueError, OSError: naming what is wrong and the way out.
     """
     folder = Path(config.run_dir)
-    whole = config.data.open(None)
+    source = source_of(config.data)
+    whole = source.open(None)
     if whole.labels is None:
         raise UserError(f"{whole.name}: no labels to compare methods by")
     log.info(whole.describe())
     results: list[Result] = []
     for rate in config.rates:
         for seed in config.seeds:
-            store = whole.drop(rate, seed, config.data.missing_modality)
+            store = whole.drop(rate, seed, source.missing_modality)
             for name, settings in config.methods.items():
                 started = time.perf_counter()
-                figures = _figures(name, settings, config, whole, store, seed)
+                mask = Mask(rate, seed, store)
+                figures = _figures(name, settings, config, whole, mask)
                 figures["seconds"] = time.perf_counter() - started
                 results.append(Result(name, rate, seed, figures))
                 log.info("%-24s rate %.2f seed %d  %s", name, rate, seed, _short(figures))
@@ -98,15 +112,11 @@ def write_results(folder: Path, results: list[Result]) -> None:
 
 
 def _figures(
-    name: str,
-    settings: dict[str, Any],
-    config: CompareConfig,
-    whole: PairStore,
-    store: PairStore,
-    seed: int,
+    name: str, settings: dict[str, Any], config: CompareConfig, whole: PairStore, mask: Mask
 ) -> dict[str, float]:
+    store, seed = mask.store, mask.seed
     if "train" in settings:
-        vectors, error = _trained(settings["train"], config, whole, store, seed)
+        vectors, error = _trained(name, settings["train"], config, whole, mask)
     elif name in UNTRAINED:
         vectors, error = UNTRAINED[name](store), None
     else:
@@ -134,31 +144,16 @@ def _figures(
 
 
 def _trained(
-    settings: list[str], config: CompareConfig, whole: PairStore, store: PairStore, seed: int
+    name: str, settings: list[str], config: CompareConfig, whole: PairStore, mask: Mask
 ) -> tuple[NDArray[np.float32], float]:
     """Embeddings, and the translation error of what was hidden."""
     own = [o for o in HydraConfig.get().overrides.task if o.split(".")[0].split("=")[0] == "data"]
     common = [] if any(s.startswith("experiment=") for s in settings) else config.common
-    composed = compose(
-        "train", [*own, *common, *settings, f"seed={seed}", f"run_dir={config.run_dir}"]
-    )
-    training = OmegaConf.to_object(composed)
-    assert isinstance(training, TrainConfig)
-    data = pair_data(training, store)
-    trained = start_model(training, data)
-    trainer = Trainer(
-        accelerator=training.trainer["accelerator"],
-        devices=1,
-        max_epochs=training.trainer["max_epochs"],
-        max_steps=training.trainer["max_steps"],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    module = train(trained, data, training.loss, training.optimizer, trainer, seed=seed)
-    model = module.ready_model().cpu()
-    return embed(model, store, trained.strategy), translation_error(model, whole, store)
+    folder = Path(config.run_dir) / "runs" / f"{name}-{mask.rate:g}-{mask.seed}"
+    fixed = [f"seed={mask.seed}", f"run_dir='{folder}'"]
+    training = finished(compose("train", [*QUIET, *own, *common, *settings, *fixed]))
+    model = fit(training, mask.store).model
+    return embed(model, mask.store), translation_error(model, whole, mask.store)
 
 
 def translation_error(model: Model, whole: PairStore, store: PairStore) -> float:

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from bidnn.errors import UserError
-from bidnn.losses import Losses
 from bidnn.training.optimizers import OptimizerConfig
 
 log = logging.getLogger(__name__)
 
-Objective = Callable[[Callable[..., Any], Tensor, Tensor, Tensor | None], Losses]
+Terms = dict[str, Tensor]
+Objective = Callable[[Callable[..., Any], Tensor, Tensor, Tensor | None], Terms]
+# Random numbers as without compiling: a seed means the same masks.
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
 
 
 class CompiledStep:
@@ -49,11 +51,7 @@ class CompiledStep:
         names = [name for name, _ in network.named_parameters()]
         parameters = list(network.parameters())
         device = parameters[0].device
-        if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
-            raise UserError(
-                "speed.compile=true needs a C++ compiler, and there is none; install g++, or set "
-                "speed.compile=false"
-            )
+        check_compiler(device)
         self._optimizer = optimizer
         self._values = [parameter.detach() for parameter in parameters]
         self._states = [config.state(optimizer, parameter) for parameter in parameters]
@@ -63,31 +61,55 @@ class CompiledStep:
         def losses_of(
             values: list[Tensor],
             *batch: Any,  # noqa: ANN401 — two tensors, and one or None
-        ) -> tuple[Tensor, Losses]:
+        ) -> tuple[Tensor, Terms]:
             def call(*inputs: Tensor) -> Any:  # noqa: ANN401 — whatever it gives
                 return functional_call(network, dict(zip(names, values, strict=True)), inputs)
 
             losses = objective(call, *batch)
-            return losses.total, losses
+            return losses["loss"], losses
 
         def step(
             values: list[Tensor], states: list[list[Tensor]], rate: Tensor, *batch: Tensor | None
-        ) -> Losses:
+        ) -> Terms:
             gradients, losses = grad(losses_of, has_aux=True)(values, *batch)
             for value, gradient, state in zip(values, gradients, states, strict=True):
                 config.update(value, gradient, state, rate)
-            return Losses(*losses)
+            return dict(losses)
 
-        # Random numbers as without compiling: a seed means the same masks.
-        options: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
-        self._step = torch.compile(step, dynamic=False, fullgraph=True, options=options)
+        self._step = torch.compile(step, dynamic=False, fullgraph=True, options=OPTIONS)
 
-    def __call__(self, first: Tensor, second: Tensor, present: Tensor | None) -> Losses:
+    def __call__(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
         """One step; the losses are those before the update, as everywhere."""
         started = time.perf_counter()
         self._rate.fill_(self._optimizer.param_groups[0]["lr"])
-        losses: Losses = self._step(self._values, self._states, self._rate, first, second, present)
+        losses: Terms = self._step(self._values, self._states, self._rate, first, second, present)
         if self._compiles:
             self._compiles = False
             log.info("compiled the training step in %.1f s", time.perf_counter() - started)
         return losses
+
+
+def compiled_loss(
+    losses: Callable[[Tensor, Tensor, Tensor | None], Terms], device: torch.device
+) -> Callable[[Tensor, Tensor, Tensor | None], Terms]:
+    """The losses of a batch as one compiled function, whose gradients others take.
+
+    Raises:
+        UserError: if there is no C++ compiler.
+    """
+    check_compiler(device)
+    compiled: Any = torch.compile(losses, dynamic=False, options=OPTIONS)
+    return lambda *batch: dict(compiled(*batch))
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compiling for the CPU needs a C++ compiler.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        raise UserError(
+            "speed.compile=true needs a C++ compiler, and there is none; install g++, or set "
+            "speed.compile=false"
+        )

@@ -1,86 +1,297 @@
-"""From rows and a configuration to a trained model, in one place for every way in."""
+"""From rows and settings to a trained model: the one way in, for every program and for Python."""
 
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from lightning import Trainer, seed_everything
+import torch
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 
-from bidnn.architecture import NetworkConfig
 from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.losses import LossConfig
-from bidnn.model.finishing import EmbeddingConfig
+from bidnn.files import whole_file
+from bidnn.model.finishing import Centring
+from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
-from bidnn.model.saved import Trained
-from bidnn.model.scaling import ScalingConfig, fit_scaling
+from bidnn.model.saved import check_settings, load_bundle
+from bidnn.model.scaling import fit_scaling
+from bidnn.training.advice import SETTINGS, Words
+from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
+from bidnn.training.callbacks.explained import Explained
+from bidnn.training.callbacks.progress import Progress
+from bidnn.training.callbacks.run_command import RunCommand
+from bidnn.training.callbacks.write_model import WriteModel
+from bidnn.training.callbacks.write_outputs import WriteOutputs
+from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.module import TrainingModule
-from bidnn.training.optimizers import OptimizerConfig
-from bidnn.training.speed import SpeedConfig
+from bidnn.training.record import SETTINGS_FILE, check_record, plain_settings, write_record
+from bidnn.training.stepping import why_one_by_one
+from bidnn.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
+HELD_OF, HELD_MOST = 20, 1000
 
-def fresh_model(
-    data: PairDataModule,
-    network: NetworkConfig,
-    scaling: ScalingConfig,
-    embedding: EmbeddingConfig,
-    seed: int,
-) -> Model:
-    """A model with seeded weights, its scaling fitted on the rows that are not held out.
+DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "embedding")
+"""What the result of a run depends on, besides how long it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A training's result.
+
+    Attributes:
+        model: trained, on the CPU, in evaluation mode.
+        metrics: the last value of all that was logged, and of the reports at the end, by name.
+    """
+
+    model: Model
+    metrics: dict[str, float]
+
+
+def fit(
+    config: TrainConfig,
+    store: PairStore,
+    *,
+    callbacks: Sequence[Callback] = (),
+    words: Words = SETTINGS,
+    start: Model | None = None,
+) -> Fitted:
+    """One training, whole: rows are split, a model is made, trained, used and kept as configured.
+
+    Nothing is left changed behind it: the caller's random numbers go on as if it had not been.
+
+    Args:
+        config: the settings.
+        store: the rows to train on and to embed.
+        callbacks: Lightning's or the caller's own, besides those of the settings.
+        words: how the caller writes a setting, for advice.
+        start: a model to train on; None for `config.checkpoint`, or a fresh one.
+
+    Returns:
+        The model, and what was measured.
 
     Raises:
-        ValueError: if a modality has no row to be scaled by.
+        UserError, OSError, CommandFailedError: naming what is wrong and the way out.
     """
-    seed_everything(seed, verbose=False)
-    model = Model(data.store.mod1size, data.store.mod2size, network, scaling, embedding)
+    folder = None if config.run_dir is None else Path(config.run_dir)
+    given = config
+    config = replace(
+        config,
+        data=made(config.data),
+        loss=made(config.loss),
+        optimizer=made(config.optimizer),
+    )
+    check_paths(config.loss, config.model)
+    last = _checkpoint_to_resume(config, folder)
+    data = pair_data(config, store)
+    log.info(store.describe())
+    if config.embedding.centring is Centring.presence and store.present.all():
+        log.warning(
+            "embedding.centring=presence: no row misses a modality, so it takes off the mean of "
+            "all rows, as centring=complete does"
+        )
+    settings = plain_settings({key: getattr(given, key) for key in DECIDING})
+    if last is not None and folder is not None:
+        check_record(folder, store, settings)
+    with preserved_random(), known_warnings_left_out():
+        model = start or start_model(config, data)
+        module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
+        everything = _callbacks(config, store, folder, callbacks)
+        trainer = build_trainer(
+            _trainer_settings(config, everything),
+            everything,
+            [made(node) for node in config.logger.values() if node],
+            WholeCheckpoints(),
+        )
+        _choose_steps(trainer, module, data)
+        if folder is not None and getattr(rank_zero_only, "rank", 0) == 0:
+            write_settings(folder, given)
+            write_record(folder, store)
+        with config.speed.set_threads(module.operations(data.batch_size)):
+            trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    for callback in everything:
+        metrics |= getattr(callback, "metrics", {})
+    _log_metrics(trainer, folder, settings, metrics)
+    return Fitted(module.model.cpu().eval(), metrics)
+
+
+def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
+    """Splits the rows into those that train and those that validate."""
+    source = config.data
+    other = source.open_validation((store.mod1size, store.mod2size))
+    return PairDataModule(
+        store,
+        batch_size=source.batch_size,
+        seed=config.seed,
+        trains=config.trainer.trains,
+        incomplete_rows=config.loss.incomplete_rows,
+        shuffle=source.shuffle,
+        val_fraction=share_held(source.val_fraction, store, other=other is not None),
+        val_store=other,
+    )
+
+
+def share_held(asked: float | None, store: PairStore, *, other: bool) -> float:
+    """The share of the complete rows that is held out.
+
+    Args:
+        asked: what the settings say; None: a twentieth, at most 1000 rows, where that is at least
+            two and no rows to validate on are given.
+        store: the rows.
+        other: there are other rows to validate on.
+    """
+    if asked is not None:
+        return asked
+    count = len(store.complete)
+    held = min(count // HELD_OF, HELD_MOST)
+    return held / count if held >= 2 and not other else 0.0
+
+
+def start_model(config: TrainConfig, data: PairDataModule) -> Model:
+    """A fresh model, or the one of `checkpoint`, which must be what the configuration says.
+
+    Raises:
+        UserError: naming the keys that differ, or a modality that no row can be scaled by.
+    """
+    sizes = (data.store.mod1size, data.store.mod2size)
+    with preserved_random():
+        torch.manual_seed(config.seed)
+        fresh = Model(*sizes, config.model, config.scaling, config.embedding)
+    if config.checkpoint is None:
+        fit_scaling((fresh.first_scaler, fresh.second_scaler), data.store, data.scaling_rows)
+        return fresh
+    path = Path(config.checkpoint)
+    model = load_bundle(path)
+    check_sizes(model, data.store)
+    check_settings(path, model, fresh)
+    return model
+
+
+def scaled_like(model: Model, data: PairDataModule) -> Model:
+    """A model that came without scaling, with the scaling of these rows."""
+    check_sizes(model, data.store)
     fit_scaling((model.first_scaler, model.second_scaler), data.store, data.scaling_rows)
     return model
 
 
-def train(
-    trained: Trained,
-    data: PairDataModule,
-    loss: LossConfig,
-    optimizer: OptimizerConfig,
-    trainer: Trainer,
-    *,
-    seed: int,
-    resume: Path | None = None,
-    speed: SpeedConfig | None = None,
-) -> TrainingModule:
-    """Trains a model where it stands.
+def write_settings(folder: Path, config: TrainConfig) -> None:
+    """Writes the settings of a run to its folder."""
+    from omegaconf import OmegaConf
 
-    Args:
-        trained: the model; its weights change.
-        data: the rows.
-        loss: what is minimised.
-        optimizer: by what.
-        trainer: how long, on what, with which callbacks.
-        seed: of shuffling and dropout.
-        resume: a checkpoint of this training to go on from.
-        speed: how the arithmetic is done; None for plain fp32.
+    with whole_file(folder / SETTINGS_FILE) as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
 
-    Raises:
-        ValueError: if the trainer has another precision than fp32.
-        CommandFailedError: if a command failed that was to stop the training.
-        OSError: if an output could not be written.
-    """
-    if trainer.precision != "32-true":
-        raise UserError(
-            f"trainer.precision={trainer.precision}: weights stay fp32; speed.bf16=always takes "
-            "the matrix products in bf16"
+
+def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | None:
+    if not config.resume:
+        return None
+    if folder is None:
+        raise UserError(f"resume={config.resume}: needs the folder of the run, run_dir")
+    last = folder / LAST
+    if last.is_file():
+        return last
+    if config.resume == "auto":
+        log.info("%s: no checkpoint yet; training from the start", last)
+        return None
+    raise UserError(
+        f"{last}: no checkpoint; hydra.run.dir=FOLDER names the run to resume, and resume=auto "
+        "starts where there is none"
+    )
+
+
+def _callbacks(
+    config: TrainConfig, store: PairStore, folder: Path | None, given: Sequence[Callback]
+) -> list[Callback]:
+    """All callbacks; what is written, run and reported at the end keeps this order."""
+    nodes = {name: node for name, node in config.callbacks.items() if node}
+    if folder is None:
+        nodes.pop("checkpoint", None)
+        if "best" in nodes:
+            raise UserError("callbacks=best keeps a checkpoint; name a folder for it: run_dir")
+    if config.trainer.enable_checkpointing is False:
+        nodes.pop("checkpoint", None)
+    configured = [*(made(node) for node in nodes.values()), *given]
+    if config.trainer.enable_progress_bar or any(isinstance(c, ProgressBar) for c in configured):
+        configured = [c for c in configured if not isinstance(c, Progress)]
+    own: list[Callback] = []
+    if config.output.path is not None:
+        own.append(WriteOutputs(store, config.output))
+    own += [callback for callback in given if isinstance(callback, WriteModel)]
+    if config.output.path is not None:
+        own.append(RunCommand(config.output))
+    own += [Explained(), *(c for c in configured if not isinstance(c, WriteModel))]
+    kept = any(isinstance(callback, Checkpoints) for callback in own)
+    if folder is not None and config.trainer.enable_checkpointing is not False and not kept:
+        own.append(Checkpoints(folder, every_n_epochs=0, every_minutes=0))
+    for callback in own:
+        if isinstance(callback, Checkpoints) and config.output.path is not None:
+            callback.also_every_n_epochs = config.output.every_n_epochs
+    return own
+
+
+def _trainer_settings(config: TrainConfig, callbacks: Sequence[Callback]) -> Any:  # noqa: ANN401
+    """The Trainer's settings; without a callback that keeps checkpoints, none are kept."""
+    settings = config.trainer
+    if settings.enable_checkpointing is None:
+        keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
+        settings = replace(settings, enable_checkpointing=keeps)
+    if any(isinstance(callback, ProgressBar) for callback in callbacks):
+        settings = replace(settings, enable_progress_bar=True)
+    if settings.strategy is not None:
+        settings = replace(settings, strategy=made(settings.strategy))
+    if settings.profiler is not None:
+        settings = replace(settings, profiler=made(settings.profiler))
+    if settings.plugins is not None:
+        nodes = settings.plugins if isinstance(settings.plugins, list) else [settings.plugins]
+        settings = replace(settings, plugins=[made(node) for node in nodes])
+    return settings
+
+
+def _choose_steps(trainer: Trainer, module: TrainingModule, data: PairDataModule) -> None:
+    """Takes steps in chunks where nobody looks at single ones, and says which."""
+    reason = why_one_by_one(trainer)
+    module.automatic_optimization = data.one_by_one = reason is not None
+    if not data.batches:
+        return
+    if reason is not None:
+        log.info("steps one by one, by Lightning's own loop: %s looks at them", reason)
+    else:
+        log.info(
+            "steps in chunks of %d, since nothing looks at single ones", data.batches_per_chunk
         )
-    seed_everything(seed, verbose=False)
-    speed = speed or SpeedConfig()
-    module = TrainingModule(trained, loss, optimizer, speed)
-    with known_warnings_left_out(), speed.set_threads(module.operations(data.batch_size)):
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    trained.model.eval()
-    return module
+
+
+def _log_metrics(
+    trainer: Trainer, folder: Path | None, settings: dict[str, Any], metrics: dict[str, float]
+) -> None:
+    """The final metrics: metrics.json, and beside the hyper-parameters in TensorBoard."""
+    if not trainer.is_global_zero or folder is None:
+        return
+    with whole_file(folder / "metrics.json") as file:
+        file.write(json.dumps(metrics, indent=2, sort_keys=True).encode() + b"\n")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(settings, metrics)
+            logger.finalize("success")
+
+
+@contextmanager
+def preserved_random() -> Iterator[None]:
+    """Leaves torch's random numbers, of every device, as they were."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices=devices):
+        yield
 
 
 @contextmanager
@@ -91,6 +302,7 @@ def known_warnings_left_out() -> Iterator[None]:
             "Detected call of `lr_scheduler.step",  # a compiled step does the optimiser's work
             "You're resuming from a checkpoint that ended before",  # and the loader begins there
             "Total length of .* across ranks is zero",  # no validation rows were asked for
+            "The number of training batches .* is smaller than the logging interval",
             ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
         ):
             warnings.filterwarnings("ignore", message)

@@ -1,74 +1,112 @@
 """The LightningModule: a model, its loss and its optimiser."""
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
 from bidnn.errors import UserError
-from bidnn.losses import LossConfig, Losses, pair_loss
+from bidnn.losses import Loss
 from bidnn.model.model import Model
-from bidnn.model.saved import Trained, describe_model
+from bidnn.model.saved import describe_model
 from bidnn.network import Outputs
-from bidnn.training.compiled import CompiledStep
-from bidnn.training.optimizers import OptimizerConfig, schedule_rate
+from bidnn.training.advice import SETTINGS, Words, offer
+from bidnn.training.compiled import CompiledStep, compiled_loss
+from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.speed import SpeedConfig
+from bidnn.training.stepping import count_step
+
+log = logging.getLogger(__name__)
+
+Terms = dict[str, Tensor]
 
 
 class DivergedError(UserError):
     """The loss or a weight is no longer finite."""
 
 
-class TrainingModule(LightningModule):
-    """Trains a model on chunks of many batches.
+@runtime_checkable
+class AtTheEnd(Protocol):
+    """A callback that uses the trained model, where it was trained, after the last checkpoint."""
 
-    One step of Lightning's loop takes one chunk and makes one optimiser step for each batch in it,
-    so that Lightning's own cost is paid once a chunk; `trainer.global_step` counts optimiser steps.
+    def on_result(self, trainer: Trainer, module: "TrainingModule") -> None:
+        """Called once, also if there was nothing to train."""
+
+
+class TrainingModule(LightningModule):
+    """Trains a model, by one of two loops that give the same bytes.
+
+    With automatic optimisation Lightning's loop takes one batch a step. Without it, a step of the
+    loop takes a chunk of many batches and makes an optimiser step for each, so that Lightning's
+    own cost is paid once a chunk. `stepping.why_one_by_one` says which. In both,
+    `trainer.global_step` counts optimiser steps.
     """
 
     def __init__(
         self,
-        trained: Trained,
-        loss: LossConfig,
+        model: Model,
+        loss: Loss,
         optimizer: OptimizerConfig,
         speed: SpeedConfig | None = None,
+        words: Words = SETTINGS,
     ) -> None:
         """Takes the model as it is: fresh, or trained before.
 
         Args:
-            trained: the model, its scaling already fitted, and its strategy for missing rows.
+            model: its scaling already fitted.
             loss: what is minimised.
             optimizer: by what.
             speed: how the arithmetic is done; None for plain fp32.
+            words: how the caller writes a setting, for advice.
         """
         super().__init__()
-        self.automatic_optimization = False
-        self.model = trained.model
-        self.strategy = trained.strategy
+        self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.speed = speed or SpeedConfig()
+        self.words = words
         self._bf16 = False
         self._compiled: CompiledStep | None = None
-        self.save_hyperparameters(describe_model(trained.model, trained.strategy), logger=False)
-        self._fitted_at = 0  # a model that is only used keeps the figures it came with
+        self._objective: Callable[[Tensor, Tensor, Tensor | None], Terms] = self._losses
+        self.save_hyperparameters(describe_model(model), logger=False)
+        # A model that is only used keeps the figures of its embedding that it came with.
+        self._fitted_to = self._weights_version()
         self._sums = {"train": _Sums(), "val": _Sums()}
+        self._seed_of = (-1, 0)
+        self._finished = False
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser of the configuration, over all parameters, and its schedule."""
-        optimizer = self.optimizer.build(self.parameters())
+        """The optimiser of the configuration, over all parameters, and its schedule by steps."""
+        optimizer = self.optimizer.build(self.model.parameters())
+        if self.optimizer.schedule is Schedule.constant:
+            return optimizer
+        schedule = schedule_rate(optimizer, self.optimizer.schedule, self._steps())
+        assert schedule is not None
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _steps(self) -> int:
+        """Optimiser steps of the whole training; 0 if it has no end."""
+        if self.automatic_optimization:
+            steps = self.trainer.estimated_stepping_batches
+            return 0 if steps == float("inf") else int(steps)
         steps = max(self.trainer.max_steps, 0)
         if self.trainer.max_epochs is not None and self.trainer.max_epochs > 0:
             by_epochs = self.trainer.max_epochs * self._data().batches
             steps = min(steps, by_epochs) if steps else by_epochs
-        schedule = schedule_rate(optimizer, self.optimizer.schedule, steps)
-        return ([optimizer], [schedule]) if schedule is not None else optimizer
+        return steps
 
     def operations(self, batch_size: int) -> float:
         """Floating-point operations of an optimiser step, about."""
@@ -82,85 +120,120 @@ class TrainingModule(LightningModule):
                 "set speed.compile=false"
             )
         self._bf16 = self.speed.takes_bf16(self.operations(self._data().batch_size), self.device)
+        if self.automatic_optimization and self.speed.compile:
+            self._objective = compiled_loss(self._losses, self.device)
 
-    def training_step(self, chunk: Chunk, number: int) -> None:
-        """One optimiser step per batch of the chunk.
+    def training_step(self, batch: Chunk, number: int) -> Terms | None:
+        """One optimiser step, or one for each batch of the chunk.
 
         Raises:
             DivergedError: if a loss is not finite.
         """
-        # What a chunk draws depends on its place alone, so that a training can begin at any.
-        seeds = [self._data().seed, 0x64726F70, self.current_epoch, self.global_rank]
-        seeds += [number] if number else []
-        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+        if self.automatic_optimization:
+            return self._single_step(batch, number)
+        self._chunk_of_steps(batch, number)
+        return None
+
+    def _single_step(self, batch: Chunk, number: int) -> Terms:
+        self._seed(number)
+        first, second = self.model.scale(batch.first, batch.second)
+        terms = self._objective(first, second, batch.present)
+        self._add([terms], batch.batch, number)
+        self.log(
+            "train/loss_step", terms["loss"].detach(), on_step=True, on_epoch=False, prog_bar=True
+        )
+        return terms
+
+    def _chunk_of_steps(self, chunk: Chunk, number: int) -> None:
         schedule = self.lr_schedulers()
         assert schedule is None or isinstance(schedule, LambdaLR)
         step = self._compiled_step if self.speed.compile else self._step
-        done = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        steps: list[Losses] = []
+        steps: list[Terms] = []
         first_rows, second_rows = self.model.scale(chunk.first, chunk.second)
+        before = number * self._data().batches_per_chunk
         for start in range(0, len(first_rows), chunk.batch):
-            batch = slice(start, start + chunk.batch)
-            present = None if chunk.present is None else chunk.present[batch]
-            done.increment_ready()
-            steps.append(step(first_rows[batch], second_rows[batch], present))
-            done.increment_completed()
+            rows = slice(start, start + chunk.batch)
+            present = None if chunk.present is None else chunk.present[rows]
+            self._seed(before + len(steps))
+            steps.append(step(first_rows[rows], second_rows[rows], present))
+            count_step(self.trainer)
             if schedule is not None:
                 schedule.step()
             if 0 <= self.trainer.max_steps <= self.trainer.global_step:
                 break
-        totals = torch.stack([losses.total.detach() for losses in steps])
-        if not bool(totals.isfinite().all()):
-            first = int((~totals.isfinite()).int().argmax())
-            raise self._diverged(
-                f"the loss is {float(totals[first])} in epoch {self.current_epoch + 1}, batch "
-                f"{number * self._data().batches_per_chunk + first + 1}"
-            )
-        self._sums["train"].add(steps, chunk.batch)
+        self._add(steps, chunk.batch, before)
 
-    def _losses(
+    def _seed(self, batch: int) -> None:
+        """What a batch draws depends on its place alone, so that a training can begin at any."""
+        epoch = self.current_epoch
+        if self._seed_of[0] != epoch:
+            seeds = [self._data().seed, 0x64726F70, epoch, self.global_rank]
+            drawn = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
+            self._seed_of = (epoch, int(drawn) >> 1)
+        torch.manual_seed(self._seed_of[1] + batch)
+
+    def _add(self, steps: list[Terms], rows: int, number: int) -> None:
+        """Adds steps to the epoch's sums.
+
+        Raises:
+            DivergedError: naming the first whose loss is not finite.
+        """
+        losses = self._sums["train"].add(steps, rows)
+        if not bool(losses.isfinite().all()):
+            first = int((~losses.isfinite()).int().argmax())
+            raise self._diverged(
+                f"the loss is {float(losses[first])} in epoch {self.current_epoch + 1}, batch "
+                f"{number + first + 1}"
+            )
+
+    def _losses(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
+        return self._losses_of(self.model.network, first, second, present)
+
+    def _losses_of(
         self,
         network: Callable[[Tensor, Tensor], Outputs],
         first: Tensor,
         second: Tensor,
         present: Tensor | None = None,
-    ) -> Losses:
+    ) -> Terms:
         if not self._bf16:
-            return pair_loss(network(first, second), first, second, self.loss, present)
+            return self.loss(network(first, second), first, second, present)
         # The weights change between two batches of a chunk, so that none may be kept as bf16.
         with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
-            return pair_loss(network(first, second), first, second, self.loss, present)
+            return self.loss(network(first, second), first, second, present)
 
-    def _step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Losses:
+    def _step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
         optimizer = self._torch_optimizer()
-        losses = self._losses(self.model.network, first, second, present)
+        terms = self._losses(first, second, present)
         optimizer.zero_grad()
         if self.trainer.world_size > 1:
-            self.manual_backward(losses.total)  # which adds up the gradients of all processes
+            self.manual_backward(terms["loss"])  # which adds up the gradients of all processes
         else:
-            losses.total.backward()  # type: ignore[no-untyped-call]  # torch's own
+            terms["loss"].backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
-        return losses
+        return terms
 
-    def _compiled_step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Losses:
+    def _compiled_step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
         if self._compiled is None:
-            network, optimizer = self.model.network, self._torch_optimizer()
-            self._compiled = CompiledStep(network, self._losses, optimizer, self.optimizer)
+            network, optimizer = self.model.get_submodule("network"), self._torch_optimizer()
+            self._compiled = CompiledStep(network, self._losses_of, optimizer, self.optimizer)
         return self._compiled(first, second, present)
 
     def _torch_optimizer(self) -> torch.optim.Optimizer:
         """Without Lightning's wrapper, which costs a tenth of a small step."""
         return self.trainer.optimizers[0]
 
-    def validation_step(self, chunk: Chunk, _: int) -> None:
+    def validation_step(self, batch: Chunk, _: int) -> None:
         """The loss of held-out complete rows, without dropout."""
-        first, second = self.model.scale(chunk.first, chunk.second)
-        losses = pair_loss(self.model.network(first, second), first, second, self.loss)
-        self._sums["val"].add([losses], len(first))
+        first, second = self.model.scale(batch.first, batch.second)
+        terms = self.loss(self.model.network(first, second), first, second, None)
+        self._sums["val"].add([terms], len(first))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the epoch's validation losses."""
-        self.log_figures(self._means("val"))
+        """Logs the validation's losses; not those of Lightning's trial before the training."""
+        means = self._means("val")
+        if not self.trainer.sanity_checking:
+            self.log_metrics(means)
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's training losses, and the learning rate.
@@ -170,46 +243,95 @@ class TrainingModule(LightningModule):
         """
         self._check_weights()
         rate = torch.tensor(self._torch_optimizer().param_groups[0]["lr"])
-        self.log_figures({**self._means("train"), "learning_rate": rate})
+        self.log_metrics({**self._means("train"), "learning_rate": rate})
 
-    def log_figures(self, figures: dict[str, Tensor]) -> None:
-        """Sends figures to the loggers, and to the callbacks that watch one of them.
+    def log_metrics(self, metrics: dict[str, Tensor]) -> None:
+        """Sends metrics to the loggers, and to the callbacks that watch one of them.
 
-        What `self.log` would do, without its millisecond a call, which is a whole step of a tiny
-        network.
+        What `self.log` would do at an epoch's end, without its millisecond a call, which is a whole
+        step of a tiny network.
 
         Args:
-            figures: scalars by name.
+            metrics: scalars by name.
         """
-        self.trainer.callback_metrics.update(figures)
-        numbers = {name: float(value) for name, value in figures.items()}
+        self.trainer.callback_metrics.update(metrics)
+        self.trainer.logged_metrics.update(metrics)
+        numbers = {name: float(value) for name, value in metrics.items()}
         for logger in self.loggers:
             epoch = {"epoch": float(self.current_epoch)}
             logger.log_metrics({**numbers, **epoch}, step=self.trainer.global_step)
 
+    def on_train_end(self) -> None:
+        """Comes after all callbacks, the last checkpoint too, before Lightning tears down."""
+        self._finish()
+
+    def on_fit_end(self) -> None:
+        """If there was nothing to train, the model is used all the same."""
+        if not self._finished:
+            self.to(self.trainer.strategy.root_device)
+            self._finish()
+
+    def _finish(self) -> None:
+        self._finished = True
+        if self.trainer.global_step:
+            take_best(self.trainer, self)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by Trainer
+            if isinstance(callback, AtTheEnd):
+                callback.on_result(self.trainer, self)
+
     def ready_model(self) -> Model:
         """The model with the figures of its embedding fitted to the weights of this moment."""
-        if self._fitted_at != self.trainer.global_step:
+        version = self._weights_version()
+        if self._fitted_to != version:
             data = self._data()
             if len(data.complete_rows):
-                self.model.fit_embedding(data.store, data.complete_rows, self.strategy)
-            self._fitted_at = self.trainer.global_step
+                self.model.fit_embedding(data.store, data.complete_rows)
+            self._fitted_to = version
         return self.model
 
+    def _weights_version(self) -> tuple[int, int]:
+        """Another one whenever the weights may have changed, by a step or by a callback."""
+        steps = self.trainer.global_step if self._trainer is not None else 0
+        return steps, sum(parameter._version for parameter in self.model.network.parameters())
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts those figures into the checkpoint, so that it embeds as the training would.
+        """Adds the figures of the embedding, so that a checkpoint embeds as the training would.
+
+        They are fitted to the weights in the checkpoint, which are averages where a callback
+        averages weights.
 
         Raises:
             DivergedError: if a weight is not finite; the last checkpoint stays then.
         """
         self._check_weights()
+        live = self.state_dict()
+        kept = checkpoint["state_dict"]
+        averaged = "current_model_state" in checkpoint  # as Lightning's WeightAveraging marks it
+        if averaged:
+            own = {name: value.clone() for name, value in live.items()}
+            self.load_state_dict(kept)
         self.ready_model()
-        checkpoint["state_dict"] = self.state_dict()
+        finish = {name: v.clone() for name, v in self.state_dict().items() if "finish." in name}
+        if averaged:
+            self.load_state_dict(own)
+        checkpoint["state_dict"] = {**kept, **finish}
         checkpoint["losses"] = self._sums["train"].state()
+        checkpoint["one_by_one"] = self.automatic_optimization
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over the losses of the epoch that was begun."""
+        """Takes over the losses of the epoch that was begun.
+
+        Raises:
+            UserError: if the steps were counted in another way.
+        """
         self._sums["train"] = _Sums(checkpoint["losses"])
+        if checkpoint["one_by_one"] != self.automatic_optimization:
+            how = {True: "one by one", False: "in chunks"}
+            raise UserError(
+                f"the run to resume took its steps {how[checkpoint['one_by_one']]}, and this one "
+                f"would take them {how[self.automatic_optimization]}; resume it with the same "
+                "trainer settings and callbacks"
+            )
 
     def _check_weights(self) -> None:
         for name, values in self.model.network.named_parameters():
@@ -221,10 +343,11 @@ class TrainingModule(LightningModule):
 
     def _diverged(self, what: str) -> "DivergedError":
         rate = self._torch_optimizer().param_groups[0]["lr"]
-        scaling = self.model.first_scaler.kind.value
+        mends = [f"a lower {self.words('optimizer.lr', None)} (now {rate:g})"]
+        mends += offer(self.model, self.words, "scaling")
         return DivergedError(
-            f"{what}; a lower optimizer.lr (now {rate:g}) or scaling=standard (now {scaling}) "
-            "usually mends it; the last checkpoint, if there is one, is from before"
+            f"{what}; {' or '.join(mends)} usually helps; the last checkpoint, if there is one, is "
+            "from before"
         )
 
     def _data(self) -> PairDataModule:
@@ -232,33 +355,59 @@ class TrainingModule(LightningModule):
 
     def _means(self, stage: str) -> dict[str, Tensor]:
         """Means over all rows of an epoch, and over all processes."""
-        sums = self._sums[stage].take(self.device)
-        reduced = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        sums = self._sums[stage]
+        names = sums.names
+        reduced = self.trainer.strategy.reduce(sums.take(self.device), reduce_op="sum")
         assert isinstance(reduced, Tensor)
-        total, to_second, to_first = (reduced[:-1] / reduced[-1]).cpu()
-        return {
-            f"{stage}/loss": total,
-            f"{stage}/first_to_second": to_second,
-            f"{stage}/second_to_first": to_first,
-        }
+        means = (reduced[:-1] / reduced[-1]).cpu()
+        return {f"{stage}/{name}": mean for name, mean in zip(names, means, strict=True)}
+
+
+def take_best(trainer: Trainer, module: LightningModule) -> None:
+    """Puts the weights of the best checkpoint into the module, where one is kept."""
+    for callback in trainer.checkpoint_callbacks:
+        if not isinstance(callback, ModelCheckpoint) or callback.monitor is None:
+            continue
+        best = Path(callback.best_model_path)
+        if not best.is_file():
+            log.warning("no best checkpoint by %s; the last weights are used", callback.monitor)
+            return
+        content = torch.load(best, map_location=module.device, weights_only=True)
+        module.load_state_dict(content["state_dict"])
+        log.info(
+            "the best weights are used, of epoch %d, by %s", content["epoch"] + 1, callback.monitor
+        )
 
 
 class _Sums:
-    """Sums of losses, weighted by rows, and the rows; on the device until they are taken."""
+    """Terms of the loss by step, weighted by rows; on the device until they are taken.
 
-    def __init__(self, parts: Tensor | None = None) -> None:
-        self._parts = [] if parts is None else list(parts)
+    They are kept step by step, because their sum depends on the order of adding: so it is the same
+    however steps are put together, and wherever a training was resumed.
+    """
 
-    def state(self) -> Tensor | None:
-        """The parts so far, one by one: their sum depends on the order of adding."""
-        return torch.stack(self._parts) if self._parts else None
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self.names: list[str] = [] if state is None else list(state["names"])
+        self._parts: list[Tensor] = [] if state is None else [state["steps"]]
 
-    def add(self, steps: list[Losses], rows: int) -> None:
-        """Adds steps that had `rows` rows each."""
-        losses = torch.stack([torch.stack(step) for step in steps]).detach().float().sum(dim=0)
-        self._parts.append(torch.cat([losses, losses.new_tensor([len(steps)])]) * rows)
+    def state(self) -> dict[str, Any] | None:
+        """What `__init__` takes."""
+        if not self._parts:
+            return None
+        return {"names": self.names, "steps": torch.cat(self._parts)}
+
+    def add(self, steps: list[Terms], rows: int) -> Tensor:
+        """Adds steps that had `rows` rows each; returns their losses."""
+        self.names = list(steps[0])
+        terms = torch.stack([torch.stack(list(step.values())) for step in steps]).detach().float()
+        self._parts.append(torch.cat([terms, terms.new_ones(len(steps), 1)], dim=1) * rows)
+        if len(self._parts) >= 1024:
+            self._parts = [torch.cat(self._parts)]
+        return terms[:, self.names.index("loss")]
 
     def take(self, device: torch.device) -> Tensor:
-        """The three sums and the rows since the last call."""
+        """The sum of each term, and the rows, since the last call."""
         parts, self._parts = self._parts, []
-        return torch.stack(parts).sum(dim=0) if parts else torch.zeros(4, device=device)
+        if not parts:
+            return torch.zeros(len(self.names) + 1, device=device)
+        return torch.cat([part.to(device) for part in parts]).sum(dim=0)

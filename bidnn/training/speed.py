@@ -1,5 +1,6 @@
 """How the arithmetic of a training is done: compiled or not, how precisely, by how many threads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ import torch
 from bidnn.errors import UserError
 
 SMALL_STEP = 2e8
-"""Floating-point operations of an optimiser step below which one thread and fp32 are fastest."""
+"""Floating-point operations of an optimiser step below which fp32 is as fast as bf16."""
+
+THREADED_STEP = 1e9
+"""Floating-point operations of a step from which a second thread is worth waiting for."""
 
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 """Of the CPU; with either of them bf16 products were 2 to 3 times as fast as fp32's."""
@@ -31,8 +35,9 @@ class SpeedConfig:
     Attributes:
         compile: each optimiser step is one compiled function; costs some 10 to 30 seconds once.
         bf16: matrix products in bf16; weights, gradients' sums and the loss stay fp32.
-        threads: of the CPU; None: one for small networks, where waiting for each other costs
-            threads more than they gain, else torch's own choice.
+        threads: of the CPU; null: one, unless a step is large enough to gain by more and
+            processors are free: on a busy machine, waiting for each other costs threads more
+            than they gain.
     """
 
     compile: bool = False
@@ -72,8 +77,22 @@ class SpeedConfig:
             operations: floating-point operations of a step.
         """
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or (1 if operations < SMALL_STEP else before))
+        torch.set_num_threads(self.threads or choose_threads(operations, before))
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def choose_threads(operations: float, most: int) -> int:
+    """As many threads as there are free processors for, if a step is large enough to gain.
+
+    Args:
+        operations: floating-point operations of a step.
+        most: what torch would take.
+    """
+    if operations < THREADED_STEP:
+        return 1
+    # The load of the last minute, in processes that run or wait to.
+    free = (os.cpu_count() or 1) - os.getloadavg()[0]
+    return max(1, min(most, round(free)))

@@ -5,49 +5,36 @@ import math
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from bidnn.architecture import Activation, NetworkConfig
-from bidnn.data.datamodule import PairDataModule
+from bidnn.architecture import Activation
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring, EmbeddingConfig
-from bidnn.model.model import MissingStrategy
-from bidnn.model.saved import Trained
-from bidnn.model.scaling import ScalingConfig
-from bidnn.training.fit import fresh_model, quiet_lightning, train
+from bidnn.model.saved import load_bundle
+from bidnn.training.callbacks import checkpoints
 from bidnn.training.module import DivergedError
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
 from tests.places import place
+from tests.training.fitting import run, settings
 
 
-def fit(epochs, optimizer, max_steps=-1, embedding=None, loss=None, **network):
-    quiet_lightning()
+def fit(epochs, optimizer, max_steps=-1, callbacks=(), trainer=None, **more):
     values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
     store = PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
-    data = PairDataModule(store, batch_size=8, seed=0)
-    config = NetworkConfig(hdn=4, rep=4, **network)
-    model = fresh_model(data, config, ScalingConfig(), embedding or EmbeddingConfig(), 0)
-    start = [parameter.detach().clone() for parameter in model.parameters()]
-    trainer = Trainer(
-        max_epochs=epochs,
-        max_steps=max_steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trained = Trained(model, MissingStrategy.translate)
-    module = train(trained, data, loss or LossConfig(), optimizer, trainer, seed=0)
-    return start, module, data
+    limits = {"max_steps": max_steps, **(trainer or {})}
+    config = settings(epochs, optimizer=optimizer, trainer=limits, **more)
+    return run(store, config, callbacks=callbacks)
 
 
 def test_a_training_is_the_plain_loop_over_the_same_batches():
-    start, module, data = fit(3, SgdConfig(), dropout=0.0)
+    found = fit(3, SgdConfig(), network={"dropout": 0.0})
+    start, module, data = found.start, found.module, found.data
     assert module.trainer.global_step == 3 * 6
     network = module.model.network
-    found = [parameter.detach().clone() for parameter in network.parameters()]
+    trained = found.weights
     with torch.no_grad():
         for parameter, values in zip(network.parameters(), start, strict=True):
             parameter.copy_(values)
@@ -61,12 +48,12 @@ def test_a_training_is_the_plain_loop_over_the_same_batches():
                 optimizer.zero_grad()
                 torch.cat(errors, dim=1).mean().backward()
                 optimizer.step()
-    for own, values in zip(network.parameters(), found, strict=True):
+    for own, values in zip(network.parameters(), trained, strict=True):
         torch.testing.assert_close(own.detach(), values, rtol=1e-5, atol=1e-6)
 
 
 def test_a_number_of_steps_ends_a_training_in_the_middle_of_an_epoch():
-    _, module, _ = fit(-1, AdamConfig(schedule=Schedule.cosine), max_steps=15)
+    module = fit(-1, AdamConfig(schedule=Schedule.cosine), max_steps=15).module
     assert module.trainer.global_step == 15
     assert module.trainer.callback_metrics["learning_rate"].item() == pytest.approx(0, abs=1e-9)
 
@@ -122,28 +109,28 @@ def test_rates_out_of_range_are_refused():
 
 def test_the_figures_of_the_embedding_are_those_of_the_last_weights():
     embedding = EmbeddingConfig(centring=Centring.complete)
-    _, module, data = fit(2, SgdConfig(), embedding=embedding)
-    model = module.ready_model()
+    found = fit(2, SgdConfig(), embedding=embedding)
+    model, data = found.module.ready_model(), found.data
     first, second = (torch.from_numpy(part) for part in data.store.take(slice(None)))
     model.eval()
     with torch.no_grad():
-        vectors = model.embed(first, second, torch.ones(50, 2, dtype=torch.bool), module.strategy)
+        vectors = model.embed(first, second, torch.ones(50, 2, dtype=torch.bool))
     np.testing.assert_allclose(vectors.mean(dim=0), 0, atol=1e-5)
     assert model.finish.means[0].abs().max() > 0
 
 
 def test_self_paths_are_trained_with_everything_else():
     loss = LossConfig(self_weight=0.5)
-    start, module, _ = fit(1, SgdConfig(), loss=loss, self_paths=True)
+    found = fit(1, SgdConfig(), loss=loss, network={"self_paths": True})
     changed = [
         not torch.equal(own, before)
-        for own, before in zip(module.model.parameters(), start, strict=True)
+        for own, before in zip(found.module.model.parameters(), found.start, strict=True)
     ]
     assert all(changed)
 
 
 def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_path):
-    _, module, _ = fit(1, SgdConfig())
+    module = fit(1, SgdConfig()).module
     path = tmp_path / "last.ckpt"
     module.trainer.save_checkpoint(path, weights_only=False)
     good = path.read_bytes()
@@ -158,4 +145,67 @@ def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_pat
 
 def test_a_loss_that_is_not_finite_names_epoch_and_batch():
     with pytest.raises(DivergedError, match=r"the loss is (inf|nan) in epoch \d+, batch [1-6]; "):
-        fit(20, SgdConfig(lr=1e20), activation=Activation.linear)
+        fit(20, SgdConfig(lr=1e20), network={"activation": Activation.linear})
+
+
+def test_the_final_model_is_the_best_one_where_a_checkpoint_of_it_is_kept(tmp_path, caplog):
+    best = ModelCheckpoint(
+        dirpath=tmp_path / "checkpoints",
+        filename="best",
+        monitor="val/loss",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+    losses, weights = [], []
+
+    class Watch(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            losses.append(float(trainer.callback_metrics["val/loss"]))
+            weights.append(
+                [p.detach().clone() for p in pl_module.model.network.parameters()],
+            )
+
+    with caplog.at_level("INFO"):
+        found = fit(30, SgdConfig(lr=0.5), callbacks=[Watch(), best], val_fraction=0.2)
+    at = int(np.argmin(losses))
+    assert at < 29
+    assert f"the best weights are used, of epoch {at + 1}, by val/loss" in caplog.text
+    for own, expected in zip(found.weights, weights[at], strict=True):
+        assert torch.equal(own, expected)
+    assert not found.module.automatic_optimization
+    again = load_bundle(tmp_path)
+    for own, expected in zip(again.network.parameters(), weights[at], strict=True):
+        assert torch.equal(own, expected)
+
+
+def test_a_best_checkpoint_that_cannot_be_written_is_an_error_at_the_end(tmp_path, monkeypatch):
+    best = ModelCheckpoint(dirpath=tmp_path / "best", filename="best", monitor="train/loss")
+    own = checkpoints.whole_file
+
+    def full(path):
+        if path.name.startswith("best"):
+            raise OSError(28, "No space left on device")
+        return own(path)
+
+    monkeypatch.setattr(checkpoints, "whole_file", full)
+    config = settings(2)
+    config.run_dir = str(tmp_path / "run")
+    values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
+    store = PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
+    with pytest.raises(OSError, match=r"best\.ckpt: the checkpoint could not be written .No space"):
+        run(store, config, callbacks=[best])
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_run_that_took_its_steps_otherwise_is_not_gone_on_with(tmp_path):
+    values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
+    store = PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
+    config = settings(2)
+    config.run_dir = str(tmp_path)
+    run(store, config)
+    config = settings(4, trainer={"gradient_clip_val": 1.0})
+    config.run_dir, config.resume = str(tmp_path), True
+    with pytest.raises(
+        UserError, match="took its steps in chunks, and this one would take them one"
+    ):
+        run(store, config)

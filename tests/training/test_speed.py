@@ -1,23 +1,18 @@
 """The fast paths give what the plain one gives."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 
-from bidnn.architecture import NetworkConfig
-from bidnn.data.datamodule import PairDataModule
+from bidnn.data import datamodule
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
-from bidnn.model.finishing import EmbeddingConfig
-from bidnn.model.model import MissingStrategy
-from bidnn.model.saved import Trained
-from bidnn.model.scaling import ScalingConfig
-from bidnn.training.fit import fresh_model, quiet_lightning, train
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
-from bidnn.training.speed import Bf16, SpeedConfig
+from bidnn.training.speed import Bf16, SpeedConfig, choose_threads
+from tests.training.fitting import run, settings
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler here"
@@ -25,28 +20,21 @@ needs_compiler = pytest.mark.skipif(
 
 
 def fit(speed, optimizer, loss=None, epochs=3, **network):
-    quiet_lightning()
     generator = np.random.default_rng(0)
     hidden = generator.normal(size=(80, 3))
     parts = [np.tanh(hidden @ generator.normal(size=(3, n))).astype("f4") / 2 for n in (4, 7)]
     present = generator.uniform(size=(80, 2)) > 0.2
     present[:40] = True
-    loss = loss or LossConfig()
-    store = PairStore(*parts, present)
-    data = PairDataModule(store, batch_size=16, seed=0, incomplete_rows=loss.incomplete_rows)
-    config = NetworkConfig(hdn=8, rep=6, **network)
-    model = fresh_model(data, config, ScalingConfig(), EmbeddingConfig(), 0)
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+    config = settings(
+        epochs,
+        batch_size=16,
+        network={"hdn": 8, "rep": 6, **network},
+        loss=loss or LossConfig(),
+        optimizer=optimizer,
+        speed=speed or SpeedConfig(),
     )
-    trained = Trained(model, MissingStrategy.translate)
-    module = train(trained, data, loss, optimizer, trainer, seed=0, speed=speed)
-    return module, float(trainer.callback_metrics["train/loss"])
+    found = run(PairStore(*parts, present), config)
+    return found.module, found.fitted.metrics["train/loss"]
 
 
 EVERYTHING = LossConfig(
@@ -86,14 +74,18 @@ def test_compiled_steps_are_the_plain_ones_dropout_included(optimizer, loss, net
 @needs_compiler
 def test_compiled_steps_repeat_themselves_to_the_byte():
     runs = [fit(SpeedConfig(compile=True, bf16=Bf16.always), SgdConfig())[0] for _ in range(2)]
-    for own, other in zip(*(run.parameters() for run in runs), strict=True):
+    for own, other in zip(*(module.parameters() for module in runs), strict=True):
         assert torch.equal(own, other)
 
 
-def test_bf16_leaves_the_loss_within_a_hundredth_however_a_chunk_is_cut(monkeypatch):
+@pytest.mark.parametrize("batches", [64, 1])
+def test_bf16_leaves_the_loss_within_a_hundredth_however_a_chunk_is_cut(monkeypatch, batches):
     fp32 = fit(None, SgdConfig(), epochs=20)[1]
     speed = SpeedConfig(bf16=Bf16.always)
+    whole = fit(speed, SgdConfig(), epochs=20)[1]
+    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", batches)
     bf16 = fit(speed, SgdConfig(), epochs=20)[1]
+    assert bf16 == whole
     assert bf16 != fp32
     assert bf16 == pytest.approx(fp32, rel=0.01)
 
@@ -140,3 +132,15 @@ def test_bf16_is_taken_where_it_is_faster(monkeypatch, instructions, is_faster):
     assert not auto.takes_bf16(1e6, cpu)
     assert not SpeedConfig().takes_bf16(1e9, cpu)
     assert SpeedConfig(bf16=Bf16.always).takes_bf16(1e6, cpu)
+
+
+@pytest.mark.parametrize(
+    ("operations", "load", "threads"),
+    [(3e8, 0.0, 1), (1e10, 0.0, 8), (1e10, 5.9, 2), (1e10, 30.0, 1)],
+)
+def test_threads_are_taken_for_large_steps_on_free_processors_only(
+    monkeypatch, operations, load, threads
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert choose_threads(operations, 8) == threads

@@ -13,7 +13,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from bidnn.errors import UserError
+from bidnn.errors import StoppedError, UserError
 from bidnn.files import check_room, check_writable, whole_file
 
 log = logging.getLogger(__name__)
@@ -22,31 +22,15 @@ LAST = Path("checkpoints") / "last.ckpt"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class StoppedError(BaseException):
-    """The training was told to stop by a signal; nothing but the end of the program may catch it.
-
-    Attributes:
-        signal: which one.
-    """
-
-    def __init__(self, number: int, kept: str) -> None:
-        """Says what was kept.
-
-        Args:
-            number: of the signal.
-            kept: which checkpoint there is.
-        """
-        super().__init__(f"stopped by {signal.Signals(number).name}; {kept}")
-        self.signal = number
-
-
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes each checkpoint as `whole_file` does; a failure is kept, for all processes to go on.
 
     Lightning's own way moves a file from the temporary folder, which may be on another disk.
     """
 
-    failure: OSError | None = None
+    def __init__(self) -> None:
+        """Has written nothing yet."""
+        self.failures: dict[Path, str] = {}  # of files whose last writing failed
 
     def save_checkpoint(
         self,
@@ -54,27 +38,32 @@ class WholeCheckpoints(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,  # noqa: ANN401 — as Lightning has it
     ) -> None:
-        """Writes the file; `failure` says if it could not be."""
+        """Writes the file; if it cannot be, says so and keeps the reason."""
         del storage_options
-        self.failure = None
+        path = Path(path)
+        self.failures.pop(path, None)
         try:
-            with whole_file(Path(path)) as file:
+            with whole_file(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
             # torch's zip writer turns a full disk into a RuntimeError.
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError) and "PytorchStreamWriter" not in str(error):
                 raise
-            self.failure = cause if isinstance(cause, OSError) else OSError(str(error))
+            reason = (cause.strerror if isinstance(cause, OSError) else None) or str(error)
+            self.failures[path] = f"{path}: the checkpoint could not be written ({reason})"
+            log.error("%s; the training goes on", self.failures[path])
 
 
 class Checkpoints(Checkpoint):
-    """Saves `last.ckpt` at an interval of epochs, at one of time, before it stops, and at the end.
+    """Saves `last.ckpt` with each output, by epochs, by time, before it stops, and at the end.
 
     A checkpoint within an epoch holds how far the epoch is; the training goes on from there to the
     byte. SIGTERM and Ctrl-C stop it after the batches at hand, or after what an epoch ends with
     (outputs, the command); a second one stops it at once.
     """
+
+    by_chunks = True
 
     def __init__(
         self, folder: str | Path, every_n_epochs: int = 100, every_minutes: float = 10.0
@@ -97,7 +86,7 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
         self._kept = "no checkpoint of this run yet"
         self._signal: int | None = None
-        self._failure: str | None = None
+        self.also_every_n_epochs = 0  # the interval of the outputs
         self._trained = False
         self._handlers: dict[int, Any] = {}
 
@@ -125,16 +114,20 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Within an epoch: by time, and when told to stop; its last batches belong to its end."""
         loop = trainer.fit_loop.epoch_loop
+        done = loop.batch_progress.current.ready
         if loop.batch_progress.is_last_batch or loop._is_training_done:
             return
+        if done % trainer.accumulate_grad_batches:
+            return  # gradients that wait for more are not part of a checkpoint
         if self._agreed(trainer, self._signal is not None or self._is_due()):
             self._save(trainer)
             self._stop_if_told(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After outputs and command: at the interval, by time, and when told to stop."""
-        epoch = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if self._agreed(trainer, bool(epoch) or self._signal is not None or self._is_due()):
+        intervals = (self.every_n_epochs, self.also_every_n_epochs)
+        epoch = any(n and (trainer.current_epoch + 1) % n == 0 for n in intervals)
+        if self._agreed(trainer, epoch or self._signal is not None or self._is_due()):
             self._save(trainer)
             self._stop_if_told(trainer)
 
@@ -147,10 +140,11 @@ class Checkpoints(Checkpoint):
         """After the final outputs.
 
         Raises:
-            OSError: if the last checkpoint could not be saved.
+            OSError: if the last checkpoint, or the best, could not be saved.
         """
-        if self._failure is not None:
-            raise OSError(self._failure)
+        files = trainer.strategy.checkpoint_io
+        if isinstance(files, WholeCheckpoints) and files.failures:
+            raise OSError("; ".join(files.failures.values()))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the signals back, however the training ended."""
@@ -168,19 +162,17 @@ class Checkpoints(Checkpoint):
         return bool(trainer.strategy.reduce_boolean_decision(wanted, all=False))
 
     def _save(self, trainer: Trainer) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Trainer
+            return
         trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
         files = trainer.strategy.checkpoint_io
-        failure = files.failure if isinstance(files, WholeCheckpoints) else None
-        if failure is None:
+        if not (isinstance(files, WholeCheckpoints) and self.path in files.failures):
             done = f"after {trainer.global_step} steps, in epoch {trainer.current_epoch + 1}"
             self._kept = f"the checkpoint {self.path} is of now, {done}"
-            self._failure = None
             return
-        reason = failure.strerror or failure
-        self._failure = f"{self.path}: the checkpoint could not be written ({reason})"
         self._kept = self._kept.replace("is of now", "was written")
-        log.error("%s; the training goes on; %s", self._failure, self._kept)
+        log.error("%s", self._kept)
 
     def _stop_if_told(self, trainer: Trainer) -> None:
         if self._agreed(trainer, self._signal is not None):

@@ -12,6 +12,7 @@ from torch import Tensor
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.model.model import Model
+from bidnn.training.advice import SETTINGS, Words, offer
 from bidnn.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,18 @@ class CollapseCheck(Callback):
         """
         self.rows, self.relative_spread = rows, relative_spread
         self._sample: tuple[Tensor, Tensor] | None = None
+        self._told: set[str] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at the targets."""
         assert isinstance(pl_module, TrainingModule)
         data = PairDataModule.of(trainer)
+        if not len(data.complete_rows):
+            return
         self._sample = _sample(pl_module.model, data.store, data.complete_rows[: self.rows])
         if trainer.is_global_zero:
-            for line in unreachable(pl_module.model, data.store, data.complete_rows):
+            words = pl_module.words
+            for line in unreachable(pl_module.model, data.store, data.complete_rows, words):
                 log.warning(line)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,11 +59,16 @@ class CollapseCheck(Callback):
         assert isinstance(pl_module, TrainingModule)
         assert self._sample is not None
         for name in self._identical(pl_module.model, *self._sample):
+            if name in self._told:
+                continue
+            self._told.add(name)
+            both = offer(pl_module.model, pl_module.words, "scaling", "output")
+            rate = f"a smaller {pl_module.words('optimizer.lr', None)}"
             log.warning(
-                "epoch %d: every row gets the same %s modality by translation; the usual mends are "
-                "scaling=standard with model.output_activation=linear, or a smaller optimizer.lr",
+                "epoch %d: every row gets the same %s modality by translation; usually helps: %s",
                 epoch,
                 name,
+                ", or ".join([" with ".join(both), rate] if both else [rate]),
             )
 
     def _identical(self, model: Model, first: Tensor, second: Tensor) -> list[str]:
@@ -79,13 +89,16 @@ class CollapseCheck(Callback):
         ]
 
 
-def unreachable(model: Model, store: PairStore, rows: NDArray[np.int64]) -> list[str]:
+def unreachable(
+    model: Model, store: PairStore, rows: NDArray[np.int64], words: Words = SETTINGS
+) -> list[str]:
     """One line for each modality whose scaled targets lie outside the output activation's range.
 
     Args:
         model: with its scaling fitted.
         store: the rows.
         rows: numbers of the training rows; 4096 of them at most, or 64 MiB, evenly spread.
+        words: how the caller writes a setting.
     """
     activation = model.network.config.output
     low, high = activation.reach
@@ -100,12 +113,15 @@ def unreachable(model: Model, store: PairStore, rows: NDArray[np.int64]) -> list
                 f"{share:.1%} of the {name} modality's values lie outside what {activation.value} "
                 f"can output, {low:g} to {high:g} (they range from {float(values.min()):.4g} to "
                 f"{float(values.max()):.4g}), and can never be learned: set "
-                "model.output_activation=linear, or scaling=minmax"
+                f"{words('model.output_activation', 'linear')}, or {words('scaling', 'minmax')}"
             )
     return lines
 
 
 def _sample(model: Model, store: PairStore, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    first, second = (torch.from_numpy(part).to(model.device) for part in store.take(rows))
+    first, second = (
+        torch.from_numpy(part).to(model.device, model.first_scaler.shift.dtype)
+        for part in store.take(rows)
+    )
     with torch.no_grad():
         return model.scale(first, second)

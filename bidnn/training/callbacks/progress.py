@@ -13,6 +13,8 @@ from bidnn.data.datamodule import PairDataModule
 class Progress(Callback):
     """Counts epochs, because a short epoch takes less time than drawing a bar."""
 
+    by_chunks = True
+
     def __init__(self, refresh_s: float = 0.5) -> None:
         """Draws nothing yet.
 
@@ -43,7 +45,7 @@ class Progress(Callback):
         )
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
-        """Moves on by the chunk's part of the epoch."""
+        """Moves on by the chunk's, or the batch's, part of the epoch."""
         if self._bar is not None:
             self._bar.update(1 / trainer.num_training_batches)
 
@@ -53,6 +55,10 @@ class Progress(Callback):
         if bar is not None and bar._time() - bar.last_print_t >= self.interval:
             losses = {k: v for k, v in trainer.callback_metrics.items() if k.endswith("/loss")}
             bar.set_postfix({k: f"{float(v):.4g}" for k, v in losses.items()}, refresh=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the bar, before outputs and reports are logged."""
+        self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Closes the bar, however the training ended."""

@@ -3,7 +3,7 @@
 import logging
 
 import numpy as np
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
@@ -12,8 +12,9 @@ from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.evaluation.retrieval import mean_average_precision
+from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import embed
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.model.model import Model
 from bidnn.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
@@ -37,17 +38,22 @@ class Report(Callback):
         if not isinstance(max_rows, int):
             raise UserError(f"callbacks.report.max_rows={max_rows}: must be a whole number")
         self.max_rows = max_rows
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Computes, prints and keeps the figures."""
+    def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
+        """Computes, prints and keeps the metrics."""
         data = PairDataModule.of(trainer)
-        assert isinstance(pl_module, TrainingModule)
         if data.store.labels is None or len(data.store) > self.max_rows:
             return
+        if len(np.unique(data.store.labels)) < 2:
+            log.info(
+                "no report: every row has the label %s, and there is nothing to tell apart",
+                data.store.labels[0],
+            )
+            return
         if trainer.is_global_zero:
-            rows = report(pl_module.ready_model(), data.store)
-            self.figures = {f"map/{key}": value for key, _, value in rows}
+            rows = report(module.ready_model(), data.store)
+            self.metrics = {f"map/{key}": value for key, _, value in rows}
             Console().print(_table(data.store, rows))
 
 
@@ -61,12 +67,12 @@ def report(model: Model, store: PairStore) -> list[tuple[str, str, float]]:
     assert store.labels is not None
     raw = np.concatenate(store.take(slice(None)), axis=1)
     ways = [("raw", "raw vectors, zeros where a modality is missing", raw)]
-    if store.present.all():
+    if store.present.all() or len(model.strategies) == 1:
         ways.append(("embedding", "embedding", embed(model, store)))
     else:
         ways += [
-            (strategy.value, description, embed(model, store, strategy))
-            for strategy, description in _STRATEGIES.items()
+            (strategy.value, _STRATEGIES[strategy], embed(model.with_missing(strategy), store))
+            for strategy in model.strategies
         ]
     return [
         (key, description, mean_average_precision(vectors, store.labels))

@@ -1,4 +1,4 @@
-"""Runs the user's command after outputs are written, and reads figures from what it prints."""
+"""Runs the user's command after outputs are written, and reads metrics from what it prints."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from bidnn.errors import CommandFailedError
 from bidnn.model.outputs import OnFailure, OutputConfig, fill_epoch, output_path
 from bidnn.training.callbacks.write_outputs import due
 from bidnn.training.module import TrainingModule
@@ -27,21 +28,17 @@ LINE_BYTES = 2**16
 LINES = 1000  # of a command that are logged
 
 
-class CommandFailedError(RuntimeError):
-    """The command failed, and `on_failure` is `stop`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a command ended.
 
     Attributes:
         failure: what went wrong, or None.
-        figures: of the JSON object in the last line that it printed; empty without one.
+        metrics: of the JSON object in the last line that it printed; empty without one.
     """
 
     failure: str | None
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 class RunCommand(Callback):
@@ -50,21 +47,22 @@ class RunCommand(Callback):
     def __init__(self, config: OutputConfig) -> None:
         """Runs nothing yet."""
         self.config = config
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """At the interval; the figures can steer early stopping and checkpoints."""
+        """At the interval; the metrics can steer early stopping and checkpoints."""
         if self.config.command and due(self.config, trainer):
             self._run(trainer, trainer.current_epoch + 1)
             assert isinstance(pl_module, TrainingModule)
-            pl_module.log_figures({k: torch.tensor(v) for k, v in self.figures.items()})
+            pl_module.log_metrics({k: torch.tensor(v) for k, v in self.metrics.items()})
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
         """Once more at the end."""
+        del module
         if self.config.command:
             self._run(trainer, None)
-            if self.figures and trainer.logger is not None:
-                trainer.logger.log_metrics(self.figures, step=trainer.global_step)
+            if self.metrics and trainer.logger is not None:
+                trainer.logger.log_metrics(self.metrics, step=trainer.global_step)
 
     def _run(self, trainer: Trainer, epoch: int | None) -> None:
         outcome = Outcome(None, {})
@@ -78,7 +76,7 @@ class RunCommand(Callback):
             else:
                 log.warning("%s is not there, so that output.command is not run", output)
         outcome = trainer.strategy.broadcast(outcome)
-        self.figures = outcome.figures
+        self.metrics = outcome.metrics
         if outcome.failure is None:
             return
         if self.config.on_failure is OnFailure.stop:
@@ -131,7 +129,7 @@ def run_command(command: str, timeout_s: float) -> Outcome:
         reader.join(timeout=5.0)
     if failure is None:
         log.info("output.command exited with status 0")
-    return Outcome(failure, _figures(last[0]) if last and failure is None else {})
+    return Outcome(failure, _metrics(last[0]) if last and failure is None else {})
 
 
 def _log_lines(stream: IO[bytes], last: list[str]) -> None:
@@ -148,7 +146,7 @@ def _log_lines(stream: IO[bytes], last: list[str]) -> None:
         log.info("| … and %d lines more, of which the last is: %s", count - LINES, last[0][:200])
 
 
-def _figures(line: str) -> dict[str, float]:
+def _metrics(line: str) -> dict[str, float]:
     """The finite numbers of a JSON object; empty if the line is none."""
     try:
         content = json.loads(line)

@@ -8,8 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from bidnn.files import check_writable
 from bidnn.model.outputs import OutputConfig, fill_epoch
-from bidnn.network import Network
-from bidnn.original.model_file import write_model
+from bidnn.original.model_file import original_network, write_model
 from bidnn.training.callbacks.write_outputs import due
 from bidnn.training.module import TrainingModule
 
@@ -32,20 +31,27 @@ class WriteModel(Callback):
         self.path, self.output = path, output
         check_writable(Path(fill_epoch(path, None)))
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds out at once whether the file can hold such a model.
+
+        Raises:
+            UserError: naming what it cannot hold.
+        """
+        assert isinstance(pl_module, TrainingModule)
+        original_network(Path(fill_epoch(self.path, None)), pl_module.model)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """At the interval."""
         if due(self.output, trainer):
             self._write(trainer, pl_module, trainer.current_epoch + 1)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
         """Once more at the end."""
-        self._write(trainer, pl_module, None)
+        self._write(trainer, module, None)
 
     def _write(self, trainer: Trainer, module: LightningModule, epoch: int | None) -> None:
         assert isinstance(module, TrainingModule)
         if trainer.is_global_zero:
             path = Path(fill_epoch(self.path, epoch))
-            network = module.model.network
-            assert isinstance(network, Network)
-            write_model(path, network)
+            write_model(path, original_network(path, module.model))
             log.info("model written to %s", path)

@@ -45,7 +45,7 @@ class WriteOutputs(Callback):
         assert isinstance(pl_module, TrainingModule)
         if trainer.is_global_zero:
             count, every = 1, self.config.every_n_epochs
-            if every and "%e" in self.config.path:
+            if every and "%e" in str(self.config.path):
                 count += max(trainer.max_epochs or 0, 0) // every
             size = count * output_size(pl_module.model, self.store, self.config)
             check_room(output_path(self.config, None), size, f"output.path={self.config.path}")
@@ -57,13 +57,13 @@ class WriteOutputs(Callback):
             if failure is not None and trainer.is_global_zero:
                 log.error("%s; the training goes on", failure)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
         """Once more at the end, also when there were no epochs to train.
 
         Raises:
             OSError: if it cannot be written; the last checkpoint is there then.
         """
-        failure = self._write(trainer, pl_module, None)
+        failure = self._write(trainer, module, None)
         if failure is not None:
             raise failure
 
@@ -76,9 +76,9 @@ class WriteOutputs(Callback):
         path, failure = output_path(self.config, epoch), None
         try:
             if trainer.world_size == 1:
-                write_output(model, self.store, self.config, module.strategy, epoch)
+                write_output(model, self.store, self.config, epoch)
             else:
-                write_part(model, self.store, self.config, module.strategy, epoch, share)
+                write_part(model, self.store, self.config, epoch, share)
         except OSError as error:
             failure = error
         if trainer.world_size > 1:

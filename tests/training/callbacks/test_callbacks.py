@@ -1,30 +1,27 @@
 """What happens beside a training."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 
 from bidnn.architecture import Activation, NetworkConfig
-from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
-from bidnn.losses import LossConfig
-from bidnn.model.finishing import EmbeddingConfig
-from bidnn.model.model import MissingStrategy, Model
+from bidnn.errors import CommandFailedError
+from bidnn.model.model import Model
 from bidnn.model.outputs import OnFailure, OutputConfig
-from bidnn.model.saved import Trained
 from bidnn.model.scaling import ScalingConfig, ScalingKind
 from bidnn.training.callbacks.collapse import CollapseCheck, unreachable
 from bidnn.training.callbacks.early_stopping import StopEarly
 from bidnn.training.callbacks.progress import Progress
-from bidnn.training.callbacks.report import report
-from bidnn.training.callbacks.run_command import CommandFailedError, RunCommand
+from bidnn.training.callbacks.report import Report, report
+from bidnn.training.callbacks.run_command import RunCommand
 from bidnn.training.callbacks.write_model import WriteModel
 from bidnn.training.callbacks.write_outputs import WriteOutputs
-from bidnn.training.fit import fresh_model, quiet_lightning, train
 from bidnn.training.optimizers import SgdConfig
+from tests.training.fitting import run, settings
 
 
 @pytest.fixture
@@ -38,22 +35,15 @@ def store():
 
 
 def fit(store, callbacks, epochs=3, lr=0.1, scaling=ScalingKind.none, **more):
-    quiet_lightning()
-    data = PairDataModule(store, batch_size=16, seed=0, **more)
-    network = NetworkConfig(hdn=8, rep=4)
-    model = fresh_model(data, network, ScalingConfig(kind=scaling), EmbeddingConfig(), 0)
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+    config = settings(
+        epochs,
+        batch_size=16,
+        network={"hdn": 8},
+        scaling=ScalingConfig(kind=scaling),
+        optimizer=SgdConfig(lr=lr),
+        **more,
     )
-    trained = Trained(model, MissingStrategy.translate)
-    train(trained, data, LossConfig(), SgdConfig(lr=lr), trainer, seed=0)
-    return trainer
+    return run(store, config, callbacks=callbacks).trainer
 
 
 def test_embedding_model_and_command_follow_each_other_at_the_interval_and_at_the_end(
@@ -121,7 +111,7 @@ def test_targets_out_of_reach_are_told_with_the_setting_that_mends_it(store, cap
     assert "model.output_activation=linear, or scaling=minmax" in caplog.text
     caplog.clear()
     fit(store, [CollapseCheck()], scaling=ScalingKind.minmax)
-    assert not caplog.records
+    assert "can never be learned" not in caplog.text
     linear = Model(3, 4, NetworkConfig(hdn=8, rep=4, output_activation=Activation.linear))
     assert unreachable(linear, store, np.arange(48)) == []
     sigmoid = Model(3, 4, NetworkConfig(hdn=8, rep=4, output_activation=Activation.sigmoid))
@@ -139,6 +129,15 @@ def test_identical_outputs_for_all_rows_are_reported(store, caplog):
     fit(store, [Kill()], epochs=1)
     assert "epoch 1: every row gets the same second modality" in caplog.text
     assert "same first modality" not in caplog.text
+
+
+def test_there_is_no_report_over_a_single_label(store, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    fit(replace(store, labels=np.full(48, "0")), [Report()], epochs=1)
+    assert "no report: every row has the label 0" in caplog.text
+    assert "mAP" not in capsys.readouterr().out
+    fit(store, [Report()], epochs=1)
+    assert "mAP" in capsys.readouterr().out
 
 
 def test_the_report_compares_raw_vectors_with_both_strategies_where_something_is_missing(store):

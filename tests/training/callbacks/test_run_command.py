@@ -23,21 +23,21 @@ def test_what_it_prints_goes_to_the_log_and_numbers_of_the_last_line_come_back(c
     assert "| hello" in caplog.text
     assert "status 0" in caplog.text
     assert outcome.failure is None
-    assert outcome.figures == {"map": 0.5}
+    assert outcome.metrics == {"map": 0.5}
 
 
 @pytest.mark.parametrize("last", ["nothing", "[1, 2]", "{broken", "3"])
-def test_a_last_line_that_is_no_object_has_no_figures(last):
+def test_a_last_line_that_is_no_object_has_no_metrics(last):
     outcome = run_command(f"echo '{last}'", 10)
     assert outcome.failure is None
-    assert outcome.figures == {}
+    assert outcome.metrics == {}
 
 
 def test_failures_are_told_apart():
     assert run_command("exit 3", 10).failure == "exited with status 3"
     assert run_command("kill -9 $$", 10).failure == "was ended by signal 9"
     assert "127" in run_command("no-such-command-here", 10).failure
-    assert run_command("echo '{\"map\": 1}'; exit 1", 10).figures == {}
+    assert run_command("echo '{\"map\": 1}'; exit 1", 10).metrics == {}
 
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path):
@@ -65,4 +65,4 @@ def test_it_has_no_input_and_may_flood(caplog):
         outcome = run_command(
             "yes | head -n 20000; head -c 300000 /dev/zero; echo; echo '{\"a\": 1}'", 60
         )
-    assert outcome.figures == {"a": 1.0}
+    assert outcome.metrics == {"a": 1.0}

@@ -1,0 +1,104 @@
+"""Settings put together from conf/, without Hydra's program: for Python, `compare` and help."""
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bidnn.errors import UserError
+from bidnn.programs.config import CONF, register
+from bidnn.programs.messages import one_line
+from bidnn.training.config import TrainConfig
+
+
+def compose_training(
+    choices: Sequence[str], values: Mapping[str, Any], *, words: Mapping[str, str] | None = None
+) -> TrainConfig:
+    """What `bidnn train` would compose; a Hydra program that calls this is not disturbed.
+
+    Args:
+        choices: as on the command line, such as `experiment=incomplete`.
+        values: by dotted key, of any type that the key takes.
+        words: how the caller writes a key, for messages.
+
+    Raises:
+        UserError: naming the setting that is not known, or its value.
+    """
+    config = compose_program("train", choices)
+    for key, value in values.items():
+        _set(config, key, value, (words or {}).get(key, key))
+    return finished(config)
+
+
+def compose_program(name: str, overrides: Sequence[str]) -> DictConfig:
+    """What a program would compose; a Hydra program that calls this is not disturbed.
+
+    Args:
+        name: of the program.
+        overrides: as on the command line.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    before = Singleton.get_state()
+    try:
+        GlobalHydra.instance().clear()
+        register()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(name, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error)) from error
+    finally:
+        Singleton.set_state(before)
+
+
+def typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configuration classes
+    """The dataclasses of a configuration, a key forced in with `+` refused.
+
+    Raises:
+        UserError: naming the key, or what a cross-field rule says.
+    """
+    try:
+        return OmegaConf.to_object(config)
+    except AttributeError as error:
+        raise UserError(str(error).split(".")[0]) from error
+
+
+def finished(config: DictConfig) -> TrainConfig:
+    """The dataclasses of a composed training.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    try:
+        training = typed(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error)) from error
+    assert isinstance(training, TrainConfig)
+    return training
+
+
+def _set(config: DictConfig, key: str, value: Any, word: str) -> None:  # noqa: ANN401
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    free = parent in ("callbacks", "logger") or parent.startswith(("callbacks.", "logger."))
+    if not isinstance(node, DictConfig) or (name not in node and not free):
+        known = [str(k) for k in node] if isinstance(node, DictConfig) else [str(k) for k in config]
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+        raise UserError(f"{word}: no such setting{hint}")
+    try:
+        OmegaConf.update(config, key, value, force_add=free)
+    except OmegaConfBaseException as error:
+        given = value if isinstance(value, str) else repr(value)
+        why = str(error).splitlines()[0].strip()
+        choices = re.search(r"expected one of \[(.*)\]", why)
+        why = f"choose one of {choices[1]}" if choices else why
+        raise UserError(f"{word}={given}: {why}") from error

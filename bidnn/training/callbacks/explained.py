@@ -1,0 +1,106 @@
+"""Says at the end what the translations are worth, and when a training has learned nothing."""
+
+import logging
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.store import PairStore
+from bidnn.model.model import Model
+from bidnn.training.module import TrainingModule
+
+log = logging.getLogger(__name__)
+
+ROWS = 4096
+DIRECTIONS = ("first_to_second", "second_to_first")
+STEPS_TO_JUDGE, LEAST_FALL = 20, 0.01
+
+
+class Explained(Callback):
+    """Variance explained by translation, on held-out rows where there are any.
+
+    1 is a translation without error, 0 is as good as the mean, below 0 is worse.
+    """
+
+    def __init__(self) -> None:
+        """Measures nothing yet."""
+        self.metrics: dict[str, float] = {}
+        self._first_loss: float | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the loss of the first epoch but one, to see later whether it fell."""
+        if self._first_loss is None and "train/loss" in trainer.callback_metrics:
+            self._first_loss = float(trainer.callback_metrics["train/loss"])
+
+    def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
+        """Measures, logs and warns."""
+        data = PairDataModule.of(trainer)
+        if not trainer.is_global_zero or not data.batches or not trainer.global_step:
+            return
+        held = len(data.val_rows) >= 2
+        store, rows = (data.val_store, data.val_rows) if held else (data.store, data.complete_rows)
+        if len(rows) < 2:
+            log.warning("one row to train on: a translation of one row says nothing of another")
+            return
+        found = explained_variance(module.model, store, rows)
+        self.metrics = {f"explained/{name}": value for name, value in found.items()}
+        where = f"{min(len(rows), ROWS)} held-out rows" if held else "the training rows"
+        log.info(
+            "variance explained by translation, on %s: first → second %.3f, second → first %.3f%s",
+            where,
+            *found.values(),
+            "" if held else f"; {module.words('data.val_fraction', '0.1')} would hold some out",
+        )
+        self._warn(trainer, module, found, where)
+
+    def _warn(
+        self, trainer: Trainer, module: TrainingModule, found: dict[str, float], where: str
+    ) -> None:
+        bad = [name.replace("_to_", " → ") for name, value in found.items() if not value > 0.0]
+        if not bad:
+            return
+        loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
+        rate = module.words("optimizer.lr", None)
+        start = self._first_loss
+        still = start is not None and trainer.current_epoch > 1 and loss > start * (1 - LEAST_FALL)
+        if still and trainer.global_step >= STEPS_TO_JUDGE:
+            why = f"the loss hardly fell, from {start:.4g} to {loss:.4g}: a larger {rate} may help"
+        else:
+            why = (
+                "either the rows of the modalities do not belong together (shuffled pairs), or one "
+                "says nothing of the other, or the network has learned its rows by heart"
+            )
+        log.warning("translation %s is no better than the mean, on %s; %s", bad, where, why)
+
+
+def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) -> dict[str, float]:
+    """Share of the variance of each modality that its translation explains.
+
+    Args:
+        model: trained.
+        store: where the rows are.
+        rows: numbers of complete rows, at least 2; 4096 of them, spread evenly, are looked at.
+
+    Returns:
+        By direction, 1 − squared error / squared distance from the mean of the rows, summed over
+        all columns, in the units that the network sees.
+    """
+    rows = rows[:: -(-len(rows) // ROWS)]
+    training, device = model.training, model.device
+    kind = model.first_scaler.shift.dtype
+    model.eval()
+    first, second = (torch.from_numpy(part).to(device, kind) for part in store.take(rows))
+    with torch.no_grad():
+        first, second = model.scale(first, second)
+        guesses = model.network.translate(first=first), model.network.translate(second=second)
+    model.train(training)
+    shares = {}
+    for name, guess, truth in zip(DIRECTIONS, guesses, (second, first), strict=True):
+        error = (guess - truth).square().sum()
+        variance = (truth - truth.mean(dim=0)).square().sum()
+        shares[name] = float(1 - error / variance) if float(variance) > 0 else float("nan")
+    return shares

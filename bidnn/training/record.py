@@ -1,0 +1,134 @@
+"""What is needed to repeat a run, kept in its folder as `config.yaml` and `run.json`."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.files import whole_file
+
+NAME = "run.json"
+SETTINGS_FILE = "config.yaml"
+SAMPLE_BYTES = 64 * 2**20
+PACKAGES = ("bidnn", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy")
+ROOT = Path(__file__).resolve().parents[2]
+MAY_CHANGE = ("data.path", "data.first", "data.second", "data.label", "data.cache")
+
+
+def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None = None) -> None:
+    """Writes the record of a run.
+
+    Args:
+        folder: of the run.
+        store: its rows.
+        settings: of the run, where they are not in a file of their own.
+    """
+    record = {
+        **({} if settings is None else {"settings": settings}),
+        "data": describe_data(store),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "machine": {
+            "platform": platform.platform(),
+            "processor": torch.cpu.get_capabilities().get("cpu_name"),
+            "threads": torch.get_num_threads(),
+            "gpus": [
+                torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
+            ],
+        },
+        "git": _git(),
+        "arguments": sys.argv[1:],
+    }
+    with whole_file(folder / NAME) as file:
+        file.write(json.dumps(record, indent=2).encode() + b"\n")
+
+
+def check_record(folder: Path, store: PairStore, settings: dict[str, Any]) -> None:
+    """Refuses to go on with a run under other settings, or with other rows.
+
+    Args:
+        folder: of the run that is resumed.
+        store: the rows to go on with.
+        settings: to go on with.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    from omegaconf import OmegaConf
+    from yaml import YAMLError  # type: ignore[import-untyped]  # omegaconf's parser
+
+    path = folder / NAME
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(folder / SETTINGS_FILE))
+        chosen = {key.split(".")[0]: None for key in settings}
+        before = plain_settings({key: content[key] for key in chosen})
+        data = json.loads(path.read_text())["data"]
+    except (OSError, ValueError, KeyError, TypeError, YAMLError) as error:
+        raise UserError(f"{folder}: no readable record of the run to resume ({error})") from error
+    keys = [key for key in (before | settings) if key not in MAY_CHANGE]
+    differ = [key for key in keys if before.get(key) != settings.get(key)]
+    if differ:
+        was = " ".join(f"{key}={json.dumps(before.get(key))}" for key in differ)
+        raise UserError(
+            f"{folder}: the run to resume was begun with {was}; set that, or start anew from its "
+            f"weights with checkpoint={folder}"
+        )
+    if data != describe_data(store):
+        raise UserError(
+            f"{path}: the run to resume was begun with other rows than {store.name} has now"
+        )
+
+
+def describe_data(store: PairStore) -> dict[str, Any]:
+    """Shapes, and a fingerprint: SHA-256 of which rows are present and of up to 64 MiB of them."""
+    digest = hashlib.sha256(np.ascontiguousarray(store.present).data)
+    step = -(-len(store) // store.rows_in(SAMPLE_BYTES)) if len(store) else 1
+    rows = np.arange(0, len(store), step)
+    for part in np.array_split(rows, max(1, len(rows) // 4096)):
+        for values in store.take(part):
+            digest.update(np.ascontiguousarray(values).data)
+    return {
+        "rows": len(store),
+        "complete": int(store.present.all(axis=1).sum()),
+        "columns": [store.mod1size, store.mod2size],
+        "fingerprint": digest.hexdigest(),
+    }
+
+
+def plain_settings(value: Any, key: str = "") -> dict[str, Any]:  # noqa: ANN401 — any setting
+    """The fields of dataclasses and dictionaries by dotted key, choices by their names."""
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, dict):
+        found: dict[str, Any] = {}
+        for name, content in value.items():
+            found |= plain_settings(content, f"{key}.{name}" if key else str(name))
+        return found
+    return {key: value.value if isinstance(value, Enum) else value}
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit that the program is at, where it is in a repository of its own."""
+    if not (ROOT / ".git").exists():  # installed, perhaps within another project's repository
+        return None
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

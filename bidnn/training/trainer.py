@@ -1,0 +1,78 @@
+"""Lightning's Trainer: each setting does what Lightning documents, or is refused in a line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    LearningRateFinder,
+    ModelPruning,
+)
+from lightning.pytorch.plugins import CheckpointIO
+
+from bidnn.errors import UserError
+from bidnn.training.config import TrainerConfig
+
+REFUSED_CALLBACKS: dict[type[Callback], str] = {
+    BatchSizeFinder: "the batch size is part of the result; set data.batch_size",
+    LearningRateFinder: "compare rates by a sweep: -m optimizer.lr=0.01,0.03,0.1",
+    ModelPruning: "it renames the weights that a saved model is read by; train a smaller "
+    "model.hdn instead",
+    BaseFinetuning: "the network has no backbone to freeze; leave it out",
+}
+"""Stock callbacks that cannot do here what Lightning documents, and what to do instead."""
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Refuses stock callbacks that would not do what Lightning says of them.
+
+    Raises:
+        UserError: naming the callback and what to do instead.
+    """
+    for callback in callbacks:
+        for kind, instead in REFUSED_CALLBACKS.items():
+            if isinstance(callback, kind):
+                raise UserError(f"callback {type(callback).__name__}: {instead}")
+        if not isinstance(callback, Callback):
+            raise UserError(
+                f"callbacks: {type(callback).__name__} is no lightning.Callback; derive it so"
+            )
+
+
+def build_trainer(
+    config: TrainerConfig, callbacks: Sequence[Callback], loggers: list[Any], files: CheckpointIO
+) -> Trainer:
+    """The one place where a Trainer is made.
+
+    Args:
+        config: its settings.
+        callbacks: all of them.
+        loggers: likewise.
+        files: how checkpoints are written, unless a plugin says otherwise.
+
+    Raises:
+        UserError: with Lightning's reason, if it does not take the settings.
+    """
+    check_callbacks(callbacks)
+    settings = {field.name: getattr(config, field.name) for field in fields(config)}
+    every = settings.pop("check_val_every_n_epoch")
+    settings = {name: value for name, value in settings.items() if value is not None}
+    plugins = settings.pop("plugins", [])
+    plugins = [plugins] if isinstance(plugins, str | Mapping) else list(plugins)
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(files)
+    settings["use_distributed_sampler"] = False
+    try:
+        return Trainer(
+            **settings,
+            check_val_every_n_epoch=every,
+            callbacks=list(callbacks),
+            logger=loggers or False,
+            plugins=plugins,
+        )
+    except (MisconfigurationException, TypeError, ValueError, ImportError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error

@@ -1,0 +1,380 @@
+"""Every setting of Lightning's Trainer and every stock callback works, or is refused."""
+
+import inspect
+import warnings
+from dataclasses import fields
+from pathlib import Path
+
+import lightning.pytorch.callbacks as stock
+import numpy as np
+import pytest
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.losses import LossConfig
+from bidnn.training.advice import PYTHON
+from bidnn.training.config import TrainerConfig
+from bidnn.training.fit import fit as fit_settings
+from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
+from bidnn.training.trainer import REFUSED_CALLBACKS
+from tests.training.fitting import run, settings
+
+BATCHES = 6  # of 8 rows, of the 50
+
+
+@pytest.fixture
+def store():
+    values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
+    return PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
+
+
+def trained(store, epochs=2, callbacks=(), **more):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on settings that are meant here
+        return run(store, settings(epochs, **more), callbacks=callbacks)
+
+
+class Seen(Callback):
+    """Counts the hooks that a chunk would not call."""
+
+    def __init__(self):
+        self.calls = dict.fromkeys(
+            ("start", "end", "zero_grad", "before_backward", "after_backward", "step"), 0
+        )
+        self.losses, self.norms = [], []
+
+    def on_train_batch_start(self, *_):
+        self.calls["start"] += 1
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, number):
+        self.calls["end"] += 1
+        self.losses.append(float(outputs["loss"]))
+
+    def on_before_zero_grad(self, *_):
+        self.calls["zero_grad"] += 1
+
+    def on_before_backward(self, *_):
+        self.calls["before_backward"] += 1
+
+    def on_after_backward(self, *_):
+        self.calls["after_backward"] += 1
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.calls["step"] += 1
+        grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        self.norms.append(float(torch.nn.utils.get_total_norm(grads)))
+
+
+def test_every_setting_of_lightnings_trainer_is_decided_on():
+    names = set(inspect.signature(Trainer).parameters)
+    assert {field.name for field in fields(TrainerConfig)} == names
+    assert names == {
+        *DOES, *REFUSED, *OF_NO_MEANING_IN_A_TRAINING, *TESTED_ELSEWHERE,
+    }  # fmt: skip
+
+
+REFUSED = {
+    "logger": True,
+    "callbacks": ["x"],
+    "use_distributed_sampler": True,
+    "barebones": True,
+    "model_registry": "name",
+}
+OF_NO_MEANING_IN_A_TRAINING = {"limit_test_batches", "limit_predict_batches", "sync_batchnorm"}
+TESTED_ELSEWHERE = {
+    *("accelerator", "devices", "num_nodes", "strategy"),  # test_processes
+    *("enable_checkpointing", "default_root_dir"),  # below, with callbacks that keep files
+    *("enable_autolog_hparams", "benchmark", "deterministic", "inference_mode"),  # passed on
+    "plugins",  # below
+}
+
+
+@pytest.mark.parametrize(("key", "value"), REFUSED.items())
+def test_what_would_not_do_what_it_says_is_refused_with_a_way_out(key, value):
+    with pytest.raises(UserError, match=rf"^trainer\.{key}=.*: .{{20,}}"):
+        TrainerConfig(**{key: value})
+
+
+def check_steps(found, steps):
+    assert found.trainer.global_step == steps
+
+
+DOES = {
+    "fast_dev_run": (2, lambda f: check_steps(f, 2)),
+    "max_epochs": (3, lambda f: check_steps(f, 18)),
+    "min_epochs": (1, lambda f: check_steps(f, 12)),
+    "max_steps": (5, lambda f: check_steps(f, 5)),
+    "min_steps": (1, lambda f: check_steps(f, 12)),
+    "max_time": ("00:00:00:00", lambda f: check_steps(f, 0)),
+    "limit_train_batches": (4, lambda f: check_steps(f, 8)),
+    "limit_val_batches": (0, lambda f: not any("val/" in k for k in f.fitted.metrics)),
+    "overfit_batches": (1, lambda f: check_steps(f, 2)),
+    "val_check_interval": (1, lambda f: check_steps(f, 12)),
+    "check_val_every_n_epoch": (2, lambda f: check_steps(f, 12)),
+    "num_sanity_val_steps": (1, lambda f: check_steps(f, 12)),
+    "log_every_n_steps": (1, lambda f: f.fitted.metrics["train/loss_step"] > 0),
+    "enable_progress_bar": (True, lambda f: f.trainer.progress_bar_callback is not None),
+    "enable_model_summary": (True, lambda f: check_steps(f, 12)),
+    "accumulate_grad_batches": (3, lambda f: check_steps(f, 4)),
+    "gradient_clip_val": (0.01, lambda f: check_steps(f, 12)),
+    "gradient_clip_algorithm": ("value", lambda f: check_steps(f, 12)),
+    "precision": ("64-true", lambda f: f.module.dtype == torch.float64),
+    "profiler": ("simple", lambda f: "run_training_batch" in f.trainer.profiler.summary()),
+    "detect_anomaly": (True, lambda f: check_steps(f, 12)),
+    "reload_dataloaders_every_n_epochs": (1, lambda f: check_steps(f, 12)),
+}
+
+
+@pytest.mark.parametrize("key", DOES)
+def test_a_setting_counts_in_optimiser_steps_and_batches(store, key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    value, check = DOES[key]
+    found = trained(
+        store, trainer={key: value}, val_fraction=0.0 if key != "limit_val_batches" else 0.1
+    )
+    assert check(found) in (None, True)
+
+
+def test_validation_comes_when_it_is_told_to(store):
+    class Validations(Callback):
+        by_chunks = True
+
+        def __init__(self):
+            self.at = []
+
+        def on_validation_end(self, trainer, pl_module):
+            self.at.append(trainer.global_step)
+
+    for more, at in (
+        ({}, [5, 10]),
+        ({"val_check_interval": 2}, [2, 4, 7, 9]),
+        ({"val_check_interval": 1}, list(range(1, 11))),
+        ({"check_val_every_n_epoch": 2}, [10]),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 3}, [3, 6, 9]),
+        ({"num_sanity_val_steps": 1}, [0, 5, 10]),
+    ):
+        watch = Validations()
+        trained(store, callbacks=[watch], val_fraction=0.1, trainer=more)
+        assert watch.at == at, more
+
+
+def test_the_same_few_batches_are_overfitted_in_every_epoch(store):
+    seen = Seen()
+    kept = []
+
+    class Rows(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, number):
+            kept.append(batch.first.clone())
+
+    trained(store, callbacks=[seen, Rows()], trainer={"overfit_batches": 1}, epochs=3)
+    assert torch.equal(kept[0], kept[1])
+    assert torch.equal(kept[0], kept[2])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "network"),
+    [
+        (SgdConfig(), LossConfig(), {"tied": False}),
+        (
+            AdamConfig(decoupled=True, weight_decay=0.01, schedule=Schedule.cosine),
+            LossConfig(self_weight=0.5, incomplete_rows=True, alignment=0.1, neighbourhood=0.1),
+            {"self_paths": True, "input_dropout": 0.2},
+        ),
+    ],
+)
+def test_chunks_and_single_steps_give_the_same_bytes(store, optimizer, loss, network):
+    present = store.present.copy()
+    present[::5, 0], present[1::7, 1] = False, False
+    store = PairStore(store.first, store.second, present)
+    more = {"optimizer": optimizer, "loss": loss, "network": network, "val_fraction": 0.1}
+    chunks = trained(store, epochs=3, **more)
+    seen = Seen()
+    single = trained(store, epochs=3, callbacks=[seen], **more)
+    assert not chunks.module.automatic_optimization
+    assert single.module.automatic_optimization
+    for own, other in zip(chunks.weights, single.weights, strict=True):
+        assert torch.equal(own, other)
+    assert chunks.trainer.global_step == single.trainer.global_step
+    logged = {k: v for k, v in single.fitted.metrics.items() if k != "train/loss_step"}
+    assert logged == chunks.fitted.metrics
+    assert set(seen.calls.values()) == {single.trainer.global_step}
+
+
+def test_a_number_of_batches_ends_a_cosine_at_nothing(store):
+    optimizer = AdamConfig(schedule=Schedule.cosine)
+    found = trained(store, 5, optimizer=optimizer, trainer={"limit_train_batches": 1})
+    assert found.trainer.global_step == 5
+    assert found.fitted.metrics["learning_rate"] == pytest.approx(0, abs=1e-9)
+
+
+def test_gradients_are_clipped_and_gathered_as_lightning_documents(store):
+    seen = Seen()
+    trained(store, callbacks=[seen], trainer={"gradient_clip_val": 1e-3})
+    free = Seen()
+    trained(store, callbacks=[free])
+    assert max(free.norms) > 1e-3  # before clipping, the hook sees them as they are
+    gathered = Seen()
+    found = trained(store, callbacks=[gathered], trainer={"accumulate_grad_batches": 2})
+    assert gathered.calls["end"] == 12
+    assert gathered.calls["step"] == found.trainer.global_step == 6
+
+
+def callbacks_that_work(folder):
+    return {
+        "Callback": (stock.Callback, {}),
+        "DeviceStatsMonitor": (stock.DeviceStatsMonitor, {"cpu_stats": False}),
+        "EarlyStopping": (stock.EarlyStopping, {"monitor": "val/loss", "patience": 100}),
+        "GradientAccumulationScheduler": (
+            stock.GradientAccumulationScheduler,
+            {"scheduling": {0: 2}},
+        ),
+        "LambdaCallback": (stock.LambdaCallback, {"on_train_batch_end": lambda *_: None}),
+        "LearningRateMonitor": (stock.LearningRateMonitor, {"logging_interval": "step"}),
+        "ModelCheckpoint": (
+            stock.ModelCheckpoint,
+            {"dirpath": folder / "kept", "every_n_train_steps": 2, "save_top_k": -1},
+        ),
+        "ModelSummary": (stock.ModelSummary, {}),
+        "OnExceptionCheckpoint": (stock.OnExceptionCheckpoint, {"dirpath": folder}),
+        "RichModelSummary": (stock.RichModelSummary, {}),
+        "RichProgressBar": (stock.RichProgressBar, {}),
+        "TQDMProgressBar": (stock.TQDMProgressBar, {}),
+        "SpikeDetection": (stock.SpikeDetection, {}),
+        "StochasticWeightAveraging": (
+            stock.StochasticWeightAveraging,
+            {"swa_lrs": 0.01, "swa_epoch_start": 1},
+        ),
+        "ThroughputMonitor": (stock.ThroughputMonitor, {"batch_size_fn": lambda b: len(b.first)}),
+        "Timer": (stock.Timer, {"duration": "00:01:00:00"}),
+        "EMAWeightAveraging": (stock.EMAWeightAveraging, {"decay": 0.5}),
+        "WeightAveraging": (stock.WeightAveraging, {}),
+    }
+
+
+ABSTRACT = {"BaseFinetuning", "BasePredictionWriter", "Checkpoint", "ProgressBar"}
+
+
+def test_every_stock_callback_is_decided_on(tmp_path):
+    refused = {"BatchSizeFinder", "LearningRateFinder", "ModelPruning", "BackboneFinetuning"}
+    assert {*callbacks_that_work(tmp_path), *refused, *ABSTRACT} == set(stock.__all__)
+    for name in refused:
+        assert issubclass(getattr(stock, name), tuple(REFUSED_CALLBACKS))
+
+
+@pytest.mark.parametrize("name", callbacks_that_work(Path()))
+def test_a_stock_callback_works(store, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kind, arguments = callbacks_that_work(tmp_path)[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = settings(
+            4,
+            val_fraction=0.1,
+            trainer={"default_root_dir": str(tmp_path), "log_every_n_steps": 1},
+        )
+        config.logger = {
+            "csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": str(tmp_path)}
+        }
+        found = run(store, config, callbacks=[kind(**arguments)])
+    steps = 10 if name == "GradientAccumulationScheduler" else 20
+    if name == "GradientAccumulationScheduler":
+        steps = 4 * 3  # 5 batches: two pairs, and the last one alone
+    assert found.trainer.global_step == steps
+
+
+@pytest.mark.parametrize("name", ["BatchSizeFinder", "LearningRateFinder", "BackboneFinetuning"])
+def test_a_stock_callback_that_cannot_work_is_refused_with_a_way_out(store, name):
+    with pytest.raises(UserError, match=rf"callback {name}: .{{10,}}"):
+        trained(store, callbacks=[getattr(stock, name)()])
+    with pytest.raises(UserError, match="callback ModelPruning: it renames the weights"):
+        trained(store, callbacks=[stock.ModelPruning("l1_unstructured")])
+
+
+def test_a_checkpoint_every_ten_steps_is_one_every_ten_steps(store, tmp_path):
+    keep = stock.ModelCheckpoint(
+        dirpath=tmp_path, every_n_train_steps=10, save_top_k=-1, filename="{step}"
+    )
+    trained(store, epochs=10, callbacks=[keep])
+    kept = sorted(int(path.stem.split("=")[1]) for path in tmp_path.glob("*.ckpt"))
+    assert kept == [10, 20, 30, 40, 50, 60]
+
+
+def test_an_average_of_weights_is_what_is_kept_and_what_embeds(store, tmp_path):
+    average = stock.EMAWeightAveraging(decay=0.5, update_every_n_steps=1)
+    keep = stock.ModelCheckpoint(dirpath=tmp_path, filename="x", save_on_train_epoch_end=True)
+    weights = []
+
+    class Follow(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            weights.append(pl_module.model.network.first_to_second.encoder.bias.detach().clone())
+
+    found = trained(store, epochs=3, callbacks=[average, Follow(), keep])
+    expected = weights[0]
+    for values in weights[1:]:
+        expected = 0.5 * expected + 0.5 * values
+    own = found.module.model.network.first_to_second.encoder.bias.detach()
+    torch.testing.assert_close(own, expected)
+    content = torch.load(tmp_path / "x.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(content["model.network.first_to_second.encoder.bias"], expected)
+
+
+def test_what_is_logged_is_there_for_lightnings_users(store, tmp_path):
+    found = trained(store, callbacks=[], val_fraction=0.1)
+    assert {"train/loss", "val/loss"} <= set(found.trainer.logged_metrics)
+    rate = stock.LearningRateMonitor(logging_interval="step")
+    config = settings(2, trainer={"log_every_n_steps": 1})
+    config.logger = {
+        "csv": {"_target_": f"{CSVLogger.__module__}.CSVLogger", "save_dir": str(tmp_path)}
+    }
+    run(store, config, callbacks=[rate])
+    (path,) = tmp_path.glob("**/metrics.csv")
+    lines = path.read_text().splitlines()
+    column = lines[0].split(",").index("lr-SGD")
+    assert sum(line.split(",")[column] != "" for line in lines[1:]) == 12
+
+
+def test_the_log_says_which_loop_runs_and_why(store, caplog):
+    with caplog.at_level("INFO"):
+        trained(store)
+        trained(store, callbacks=[Seen()], trainer={"gradient_clip_val": 1.0})
+    said = [line for line in caplog.messages if line.startswith("steps ")]
+    assert said == [
+        "steps in chunks of 64, since nothing looks at single ones",
+        "steps one by one, by Lightning's own loop: trainer.gradient_clip_val, Seen looks at them",
+    ]
+
+
+def test_a_training_leaves_the_callers_random_numbers_alone(store, monkeypatch):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002 — the caller's
+    expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    trained(store)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert np.array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+    import os
+
+    assert "PL_GLOBAL_SEED" not in os.environ
+
+
+def test_rows_that_do_not_belong_together_are_reported_in_the_callers_words(caplog):
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(200, 2)).astype("f4")
+    first = np.tanh(hidden @ generator.normal(size=(2, 5)).astype("f4"))
+    second = np.tanh(hidden @ generator.normal(size=(2, 6)).astype("f4"))
+    present = np.ones((200, 2), bool)
+    more = {"network": {"hdn": 32, "rep": 16}, "val_fraction": 0.2, "batch_size": 16}
+    good = trained(PairStore(first, second, present), epochs=40, **more)
+    assert good.fitted.metrics["explained/first_to_second"] > 0.5
+    assert "no better than the mean" not in caplog.text
+    shuffled = PairStore(first, second[generator.permutation(200)], present)
+    trained(shuffled, epochs=40, **more)
+    assert "shuffled pairs" in caplog.text
+    caplog.clear()
+    slow = settings(3, optimizer=SgdConfig(lr=1e-9), **more)
+    fit_settings(slow, PairStore(first + 1, second + 1, present), words=PYTHON)
+    assert "a larger lr may help" in caplog.text
