@@ -1,22 +1,57 @@
-"""`python -m bidnn`: the original's command line."""
+"""`bidnn` and `python -m bidnn`: all programs, and the original's command line."""
 
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from bidnn.errors import UserError
-from bidnn.estimator import BiDNN
-from bidnn.original.command_line import parse
-from bidnn.training.callbacks.run_command import CommandFailedError
+from bidnn.errors import CommandFailedError, UserError
+from bidnn.programs.processes import program_of_this_process
 
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.INFO)
+PROGRAMS = {
+    "train": "train on rows of two modalities, embed every row",
+    "embed": "embed or complete rows with a trained model",
+    "evaluate": "say what the vectors in a file are worth",
+    "compare": "methods side by side, as more rows miss a modality",
+    "convert": "features in another file format",
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; exits with status 1 and one line if something is wrong."""
+def main() -> None:
+    """Runs what the command line names."""
+    name = program_of_this_process()
+    if name is None and sys.argv[1:2] and sys.argv[1] in PROGRAMS:
+        name = sys.argv.pop(1)
+    if name == "evaluate":
+        from bidnn.programs.evaluate import main as evaluate
+
+        evaluate(sys.argv[1:])
+    elif name is not None:
+        from bidnn.programs.entry import hydra_program
+
+        hydra_program(name)()
+    elif sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"bidnn {version('bidnn')}\n")
+    else:
+        if sys.argv[1:] in ([], ["-h"], ["--help"]):
+            lines = [f"bidnn {name + ' …':12} {does}" for name, does in PROGRAMS.items()]
+            lines += ["bidnn --version", "", "Each program explains itself with --help."]
+            lines += ["Anything else is the original's command line:", "", ""]
+            sys.stdout.write("\n".join(lines))
+            sys.stdout.flush()
+        original(sys.argv[1:])
+
+
+def original(arguments: Sequence[str]) -> None:
+    """The original's command line; exits with status 1 and one line if something is wrong."""
+    from bidnn.original.command_line import parse
+
     config = parse(arguments)
     logging.basicConfig(level=LEVELS[config.verbosity], format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
+    from bidnn.estimator import BiDNN
+
     try:
         BiDNN(config).load_dataset().train()
     except (UserError, OSError, CommandFailedError) as error:

@@ -1,9 +1,8 @@
 """Converts features between file formats; the configuration is conf/convert.yaml."""
 
-from bidnn.programs.convert import run
 from bidnn.programs.entry import hydra_program
 
-main = hydra_program("convert")(run)
+main = hydra_program("convert")
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,8 @@
 """Trains a model; the configuration is conf/train.yaml."""
 
 from bidnn.programs.entry import hydra_program
-from bidnn.programs.train import run
 
-main = hydra_program("train")(run)
+main = hydra_program("train")
 
 if __name__ == "__main__":
     main()

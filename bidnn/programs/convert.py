@@ -4,9 +4,12 @@ import logging
 from pathlib import Path
 
 from bidnn.data.export import export
+from bidnn.data.sources import format_of
 from bidnn.errors import UserError
-from bidnn.files import check_room, check_writable
+from bidnn.files import check_not_read, check_room, check_writable
 from bidnn.programs.config import ConvertConfig
+from bidnn.programs.quoting import typed_setting
+from bidnn.programs.rows import files_of, open_rows, source_of
 
 log = logging.getLogger(__name__)
 
@@ -17,19 +20,27 @@ def run(config: ConvertConfig) -> None:
     Raises:
         ValueError, OSError: naming what is wrong and the way out.
     """
-    source, path = config.data, Path(config.output.path)
-    if source.val_fraction or getattr(source, "val_path", None):
-        raise UserError("data.val_fraction and data.val_path have no meaning here")
+    source, path = source_of(config.data), Path(config.output.path)
+    if source.validation_keys:
+        raise UserError(
+            f"{' and '.join(source.validation_keys)}: no meaning here, because nothing is trained; "
+            "leave it out"
+        )
+    form = format_of(path)
+    parts = [path.with_name(f"{path.stem}_{part}.npy") for part in ("first", "second", "label")]
+    for name in parts if path.suffix == ".npy" else [path]:
+        check_not_read(name, files_of(source), "output.path")
     check_writable(path)
-    store = source.open(None)
-    store = store.drop(source.missing_rate, config.seed, source.missing_modality)
+    store = open_rows(source, config.seed)
     log.info(store.describe())
-    if path.suffix in (".npz", ".npy"):
-        size = 4 * len(store) * (store.mod1size + store.mod2size)
+    if form.keeps_zeros:
+        size = form.value_bytes * len(store) * (store.mod1size + store.mod2size)
         check_room(path, size, f"output.path={path}")
     files = export(store, path, zero_based=config.output.zero_based)
-    kind = {".npz": "npz", ".npy": "npy"}.get(path.suffix, "libsvm")
-    settings = [f"data={kind}", *(f"data.{key}={file}" for key, file in files.items())]
-    if kind == "libsvm":
+    settings = [
+        f"data={form.source}",
+        *(typed_setting(f"data.{key}", str(file)) for key, file in files.items()),
+    ]
+    if form.source == "libsvm":
         settings += [f"data.mod1size={store.mod1size}", f"data.mod2size={store.mod2size}"]
     log.info("written; to train on it: python scripts/train.py %s", " ".join(settings))

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 
 from bidnn.errors import UserError
-from bidnn.files import check_room, check_writable
+from bidnn.files import check_not_read, check_room, check_writable
 from bidnn.model.outputs import output_path, output_size, write_output
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
-from bidnn.programs.record import plain_settings, write_record
+from bidnn.programs.rows import files_of, open_rows, source_of
+from bidnn.training.record import plain_settings, write_record
 
 log = logging.getLogger(__name__)
 
@@ -21,28 +22,30 @@ def run(config: EmbedConfig) -> None:
     Raises:
         ValueError, OSError: naming what is wrong and the way out.
     """
-    source = config.data
-    if source.val_fraction or getattr(source, "val_path", None):
+    source = source_of(config.data)
+    if source.validation_keys:
         raise UserError(
-            "data.val_fraction and data.val_path have no meaning here: nothing is trained"
+            f"{' and '.join(source.validation_keys)}: no meaning here, because nothing is trained; "
+            "leave it out"
         )
     if config.output.command or config.output.every_n_epochs:
         raise UserError(
             "output.command and output.every_n_epochs belong to training; leave them out"
         )
     output = config.output
-    check_writable(output_path(output, None))
-    trained = load_bundle(Path(config.checkpoint))
-    model = trained.model.to(_device(config.device))
-    store = source.open((model.mod1size, model.mod2size))
-    store = store.drop(source.missing_rate, config.seed, source.missing_modality)
+    written = output_path(output, None)
+    check_not_read(written, [*files_of(source), config.checkpoint], "output.path")
+    check_writable(written)
+    model = load_bundle(Path(config.checkpoint)).to(_device(config.device))
+    if config.missing is not None:
+        model = model.with_missing(config.missing)
+    store = open_rows(source, config.seed, (model.mod1size, model.mod2size))
     log.info(store.describe())
     size = output_size(model, store, output)
-    check_room(output_path(output, None), size, f"output.path={output.path}")
-    settings = {"checkpoint": config.checkpoint, "data": source, "output": output}
+    check_room(written, size, f"output.path={output.path}")
+    settings = {"checkpoint": config.checkpoint, "data": config.data, "output": output}
     write_record(Path(config.run_dir), store, plain_settings(settings))
-    strategy = trained.strategy if config.missing is None else config.missing.strategy
-    path = write_output(model, store, output, strategy, None)
+    path = write_output(model, store, output, None)
     log.info("%s: %s", output.kind.value, path)
 
 

@@ -1,7 +1,8 @@
 """The processes of one training: started by Lightning, by torchrun or by SLURM, they are one run.
 
 Each of them begins with the program's command line. Only the first may make the run's folder, and
-none may begin a sweep of its own.
+none may begin a sweep of its own. torch and Hydra are imported where they are used, because every
+program asks first which process it is.
 """
 
 import json
@@ -10,9 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
-from hydra.core.hydra_config import HydraConfig
+from pathlib import Path
 
 from bidnn.errors import UserError
 
@@ -33,10 +32,15 @@ def one_job() -> Iterator[None]:
 
     Afterwards the next job of a sweep can start processes of its own.
     """
+    import torch
+    from hydra.core.hydra_config import HydraConfig
+
     before = dict(os.environ)
     hydra = HydraConfig.get()
     folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
-    os.environ[JOB] = json.dumps([*hydra.overrides.task, f"hydra.run.dir='{folder}'"])
+    own = [f"--config-dir={path}" for path in own_folders()]
+    arguments = [*own, *hydra.overrides.task, f"hydra.run.dir='{folder}'"]
+    os.environ[JOB] = json.dumps({"program": hydra.job.config_name, "arguments": arguments})
     try:
         yield
         if torch.distributed.is_initialized():
@@ -48,10 +52,31 @@ def one_job() -> Iterator[None]:
 
 def resuming_command() -> str:
     """What to type to go on with this run."""
+    from hydra.core.hydra_config import HydraConfig
+
     hydra = HydraConfig.get()
     kept = [a for a in hydra.overrides.task if not a.startswith(("resume=", "checkpoint="))]
     folder = f"hydra.run.dir={hydra.runtime.output_dir}"
-    return shlex.join(["python", sys.argv[0], *kept, "resume=true", folder])
+    program = ["python", sys.argv[0]]
+    if not sys.argv[0].endswith(".py") or Path(sys.argv[0]).name == "__main__.py":
+        program = ["bidnn", str(hydra.job.config_name)]
+    own = [f"--config-dir={path}" for path in own_folders()]
+    return shlex.join([*program, *own, *kept, "resume=true", folder])
+
+
+def own_folders() -> list[str]:
+    """The folder of settings that `--config-dir` added, if it did."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return [source.path for source in sources if source.provider == "command-line"]
+
+
+def program_of_this_process() -> str | None:
+    """The program that Lightning started this process for; None if a person did."""
+    if os.environ.get("LOCAL_RANK", "0") == "0" or JOB not in os.environ:
+        return None
+    return str(json.loads(os.environ[JOB])["program"])
 
 
 def own_arguments(arguments: list[str]) -> list[str]:
@@ -61,7 +86,7 @@ def own_arguments(arguments: list[str]) -> list[str]:
         ValueError: if several processes would each choose a folder of their own.
     """
     if os.environ.get("LOCAL_RANK", "0") != "0" and JOB in os.environ:
-        arguments = json.loads(os.environ[JOB])
+        arguments = json.loads(os.environ[JOB])["arguments"]
     elif _started_together() and not any(a.startswith("hydra.run.dir=") for a in arguments):
         raise UserError(
             "these processes were started together and need one folder; add hydra.run.dir=FOLDER"

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,9 +9,19 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bidnn.programs.config import CompareConfig, EmbedConfig, TrainConfig, register
+from bidnn.data.sources import NpySource, NpzSource
+from bidnn.model.outputs import OutputConfig
+from bidnn.programs import convert, embed
+from bidnn.programs.config import (
+    CONF,
+    CompareConfig,
+    ConvertConfig,
+    EmbedConfig,
+    ExportConfig,
+    TrainConfig,
+    register,
+)
 
-CONF = Path(__file__).parents[2] / "conf"
 CHOICES = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
 
 
@@ -42,12 +51,12 @@ def test_the_default_is_the_paper_but_for_missing_modalities():
     assert config.optimizer.nesterov
     assert config.loss.weighting.value == "components"
     assert config.scaling.kind.value == "none"
-    assert config.missing.strategy.value == "translate"
+    assert config.embedding.missing.value == "translate"
     assert config.data.batch_size == 128
 
 
 def test_the_paper_duplicates_what_is_missing():
-    assert composed("train", "experiment=paper").missing.strategy.value == "duplicate"
+    assert composed("train", "experiment=paper").embedding.missing.value == "duplicate"
 
 
 @pytest.mark.parametrize(
@@ -84,11 +93,39 @@ def test_what_is_mistyped_is_refused(override):
         ("loss.self_weight=0.5", "model.self_paths=false"),
         ("model.self_paths=true", "model.self_paths=true"),
         ("embedding.whitening=0.5", "embedding.centring"),
+        ("data.batch_size=0", "data.batch_size=0: must be at least 1"),
+        ("data.val_fraction=1", "data.val_fraction=1.0: must be in"),
+        ("data.missing_rate=-1", "data.missing_rate=-1.0: a share"),
+        ("output.path=x.parquet", "output.path=x.parquet: .parquet is not written"),
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(override, key):
     with pytest.raises(ValueError, match=key.replace(".", r"\.")):
         composed("train", override)
+
+
+def test_every_program_refuses_what_is_out_of_range():
+    with pytest.raises(ValueError, match=r"data\.batch_size=-4: must be at least 1"):
+        composed("embed", "data=npz", "checkpoint=x", "data.batch_size=-4")
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        (
+            NpySource(val_first="a", val_second="b"),
+            "data.val_first and data.val_second: no meaning",
+        ),
+        (NpySource(val_second="b"), "data.val_second: no meaning"),
+        (NpzSource(val_path="a", val_fraction=0.5), "data.val_fraction and data.val_path: no mean"),
+    ],
+)
+def test_programs_that_do_not_train_refuse_what_to_validate_on(source, keys, tmp_path):
+    path = str(tmp_path / "out.npz")
+    with pytest.raises(ValueError, match=keys):
+        convert.run(ConvertConfig(data=source, output=ExportConfig(path=path)))
+    with pytest.raises(ValueError, match=keys):
+        embed.run(EmbedConfig(checkpoint="x", data=source, output=OutputConfig(path=path)))
 
 
 def test_a_key_added_with_a_plus_is_refused_as_well():
@@ -123,9 +160,12 @@ def test_the_readmes_other_commands_compose(name):
 
 
 def test_the_readmes_everyday_settings_are_settings():
-    rows = [line for line in (CONF.parent / "README.md").read_text().splitlines() if "=" in line]
+    text = (CONF.parent / "README.md").read_text()
+    table = text.split("### Everyday settings")[1].split("\n\n")[1]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert len(rows) > 10
     for row in rows:
-        for text in re.findall(r"`([^`]+)`", row.split("|")[1] if row.startswith("| `") else ""):
-            settings = [part for part in shlex.split(text) if "hydra" not in part]
-            if all("=" in part for part in settings) and "…" not in text and "resume" not in text:
+        for shown in re.findall(r"`([^`]+)`", row):
+            settings = [part for part in shlex.split(shown) if "hydra" not in part]
+            if "…" not in shown:
                 composed("train", *settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bidnn.programs.processes import own_arguments
+from bidnn.programs.processes import own_arguments, program_of_this_process
 from tests.programs.running import ROOT, TINY, succeed
 from tests.reading import arrays
 
@@ -63,7 +63,7 @@ def test_torchrun_starts_one_run_in_the_folder_that_is_named(tmp_path):
         if status:
             assert "error: these processes were started together" in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert json.loads((folder / "figures.json").read_text())["train/loss"] > 0
+    assert json.loads((folder / "metrics.json").read_text())["train/loss"] > 0
     assert not list(folder.glob("*ddp_process*"))
 
 
@@ -86,8 +86,9 @@ def test_a_process_knows_which_arguments_are_its_own(monkeypatch):
     monkeypatch.delenv("SLURM_PROCID")
     monkeypatch.delenv("SLURM_STEP_NUM_TASKS")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setenv("BIDNN_JOB", '["seed=2"]')
+    monkeypatch.setenv("BIDNN_JOB", '{"program": "train", "arguments": ["seed=2"]}')
     assert own_arguments(["-m", "seed=1,2"]) == ["seed=2", *quiet]
+    assert program_of_this_process() == "train"
 
 
 SHARDED = """
@@ -108,7 +109,7 @@ def losses(network, share):
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     found = []
     for _ in range(5):
-        total = pair_loss(network(*share), *share, LossConfig()).total
+        total = pair_loss(network(*share), *share, LossConfig())["loss"]
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

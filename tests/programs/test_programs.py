@@ -1,18 +1,24 @@
 """Whole programs, from files to files."""
 
+import csv
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from sklearn.datasets import dump_svmlight_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bidnn import BiDNN, Config, load
 from bidnn.data.formats.arrays import read_npz
+from bidnn.evaluation.retrieval import mean_average_precision
 from bidnn.model.inference import embed
-from bidnn.model.model import MissingStrategy
 from bidnn.model.saved import load_bundle
+from bidnn.programs.methods import UNTRAINED
+from bidnn.programs.quoting import typed_setting
 from tests.programs.running import TINY, refused, run, succeed
 from tests.reading import arrays
 
@@ -65,7 +71,7 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
         "config.yaml",
         "run.json",
         "train.log",
-        "figures.json",
+        "metrics.json",
         "checkpoints/last.ckpt",
         "embedding_00001.npz",
         "embedding_00002.npz",
@@ -73,8 +79,10 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
         "tensorboard",
     } <= names
     record = json.loads((folder / "run.json").read_text())
-    assert record["settings"]["seed"] == 0
-    assert record["settings"]["model.hdn"] == 16
+    settings = OmegaConf.load(folder / "config.yaml")
+    assert (settings.seed, settings.model.hdn) == (0, 16)
+    assert "settings" not in record
+    assert not (folder / ".hydra").exists()
     assert record["data"]["rows"] == 60
     assert record["data"]["complete"] == 40
     assert len(record["data"]["fingerprint"]) == 64
@@ -83,13 +91,10 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
     assert str(folder / "embedding_final.npz") in ended.out + ended.err
     written = arrays(folder / "embedding_final.npz")
     store = read_npz(features / "features.npz", ignore_zeroes=True)
-    trained = load_bundle(folder)
-    np.testing.assert_array_equal(
-        written["embedding"], embed(trained.model, store, MissingStrategy.translate)
-    )
+    np.testing.assert_array_equal(written["embedding"], embed(load_bundle(folder), store))
     np.testing.assert_array_equal(written["present"], store.present)
     np.testing.assert_array_equal(written["label"], store.labels)
-    figures = json.loads((folder / "figures.json").read_text())
+    figures = json.loads((folder / "metrics.json").read_text())
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     for name in ("loss", "first_to_second", "second_to_first"):
         for stage in ("train", "val"):
@@ -180,7 +185,7 @@ def test_the_command_runs_after_each_writing_and_its_figures_steer(features):
     text = ended.out + ended.err
     for tag in ("00001", "00002", "final"):
         assert f"seen {folder}/embedding_{tag}.npz {tag}" in text
-    assert json.loads((folder / "figures.json").read_text())["score"] == 0.5
+    assert json.loads((folder / "metrics.json").read_text())["score"] == 0.5
     assert (folder / "checkpoints" / "best.ckpt").exists()
 
 
@@ -193,7 +198,7 @@ def test_a_sweep_leaves_a_folder_for_each_run(features, launcher):
         *npz(features, "seed=1,2", f"hydra.sweep.dir={folder}", f"hydra/launcher={launcher}"),
     )
     for number in ("0", "1"):
-        for name in ("config.yaml", "figures.json", "embedding_final.npz", "train.log"):
+        for name in ("config.yaml", "metrics.json", "embedding_final.npz", "train.log"):
             assert (folder / number / name).exists()
         assert list((folder / number / "tensorboard").iterdir())
         assert (folder / number / "checkpoints" / "last.ckpt").exists()
@@ -221,7 +226,7 @@ def test_mistakes_are_answered_in_one_line(features):
 
 def test_fewer_rows_than_a_batch_are_one_smaller_batch_with_a_warning(features):
     ended = succeed(TRAIN, *npz(features, "data.batch_size=128"), cwd=features)
-    assert "training on one batch of 40" in ended.out + ended.err
+    assert "training on one batch of 38" in ended.out + ended.err
 
 
 def test_evaluate_ends_with_figures_in_json(features):
@@ -248,7 +253,56 @@ def test_compare_writes_a_table_and_a_picture(features):
     table = (folder / "table.md").read_text().splitlines()
     assert len(table) == 2 + 2 * 10
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "table.csv").read_text().startswith("method,rate,map mean,map deviation")
+    with (folder / "table.csv").open() as file:
+        found = {(row["method"], float(row["rate"])): row for row in csv.DictReader(file)}
+    store = read_npz(features / "features.npz", ignore_zeroes=True)
+    masked = store.drop(0.5, 0)
+    for name, rate, vectors in (
+        ("zeros", 0.0, UNTRAINED["zeros"](store)),
+        ("cca", 0.5, UNTRAINED["cca"](masked)),
+        ("paper", 0.5, embed(load_bundle(folder / "runs" / "paper-0.5-0"), masked)),
+        ("translate", 0.0, embed(load_bundle(folder / "runs" / "translate-0-0"), store)),
+    ):
+        expected = mean_average_precision(vectors, store.labels)
+        assert float(found[name, rate]["map mean"]) == pytest.approx(expected)
+
+
+def test_the_program_the_class_and_the_originals_verbs_train_the_same_model(features):
+    folder = features / "run"
+    settings = ("experiment=paper", "seed=3", f"hydra.run.dir={folder}")
+    succeed(TRAIN, *npz(features, *settings))
+    expected = arrays(folder / "embedding_final.npz")["embedding"]
+    given = arrays(features / "features.npz")
+    first, second = given["first"], given["second"]
+    same = {"hdn": 16, "rep": 8, "epochs": 2, "batch_size": 16, "seed": 3, "verbosity": 0}
+    found = BiDNN(recipe="paper", **same).fit(first, second).transform(first, second)
+    np.testing.assert_array_equal(found, expected)
+    rows = np.nan_to_num(np.hstack([first, second]))
+    verbs = BiDNN(Config(mod1size=5, mod2size=7, **same)).load_dataset(rows).train()
+    np.testing.assert_array_equal(verbs.predict(), expected)
+
+
+def test_a_recipe_and_any_setting_can_be_given_from_python(features):
+    folder = features / "run"
+    settings = ("experiment=incomplete", "loss.alignment=0.1", "trainer.max_steps=20")
+    succeed(TRAIN, *npz(features, *settings, "trainer.max_epochs=-1", f"hydra.run.dir={folder}"))
+    expected = arrays(folder / "embedding_final.npz")["embedding"]
+    given = arrays(features / "features.npz")
+    net = BiDNN(
+        hdn=16,
+        rep=8,
+        batch_size=16,
+        verbosity=0,
+        loss__alignment=0.1,
+        **{"trainer.max_steps": 20},
+        run_dir=str(features / "mine"),
+    )
+    found = net.fit(given["first"], given["second"]).transform(given["first"], given["second"])
+    np.testing.assert_array_equal(found, expected)
+    assert net.metrics["train/alignment"] > 0
+    assert (features / "mine" / "checkpoints" / "last.ckpt").exists()
+    again = load(features / "mine")
+    np.testing.assert_array_equal(again.transform(given["first"], given["second"]), expected)
 
 
 def test_the_original_command_line_runs_its_two_examples(tmp_path):
@@ -292,7 +346,7 @@ def test_two_processes_train_as_one_with_the_same_batches(features):
     for name, settings in folders.items():
         more = ("model.dropout=0", "data.val_fraction=0.2", f"hydra.run.dir={features / name}")
         succeed(TRAIN, *npz(features, *settings, *more))
-    one, two = (json.loads((features / n / "figures.json").read_text()) for n in folders)
+    one, two = (json.loads((features / n / "metrics.json").read_text()) for n in folders)
     assert two == pytest.approx(one, rel=1e-5)
     vectors = [arrays(features / n / "embedding_final.npz")["embedding"] for n in folders]
     np.testing.assert_allclose(*vectors, atol=1e-5)
@@ -303,9 +357,44 @@ def test_a_conversion_says_how_to_train_on_it(features):
     trained = ("data.batch_size=16", *TINY, "output.path=out.npy")
     succeed(TRAIN, *rows, *trained, cwd=features)
     before = arrays(features / "out.npy")
-    for name in ("rows.npz", "rows.npy", "rows.txt"):
-        said = succeed("scripts/convert.py", *rows, f"output.path={features / name}").err
+    (features / "my, own's").mkdir()
+    for name in ("rows.npz", "rows.npy", "rows.txt", "my, own's/a=1 é.npz"):
+        (output,) = shlex.split(typed_setting("output.path", str(features / name)))
+        said = succeed("scripts/convert.py", *rows, output).err
         command = re.search(r"to train on it: python scripts/train\.py (.*)", said)
         (features / "out.npy").unlink()
-        succeed(TRAIN, *command[1].split(), *trained, cwd=features)
+        succeed(TRAIN, *shlex.split(command[1]), *trained, cwd=features)
         np.testing.assert_array_equal(arrays(features / "out.npy"), before)
+
+
+def test_an_output_over_what_is_read_is_refused_before_anything_is_read(features):
+    given = features / "features.npz"
+    before = given.read_bytes()
+    link = features / "link.npz"
+    link.symlink_to(given)
+    for program, more in ((TRAIN, ()), ("scripts/convert.py", None)):
+        settings = npz(features) if more is not None else npz(features)[:2]
+        for path in (given, link):
+            line = refused(program, *settings, f"output.path={path}", cwd=features)
+            assert "is what is read" in line
+    names = (features / "first.npy", features / "second.npy")
+    renamed = [path.rename(features / f"x_{path.name}") for path in names]
+    both = ("data=npy", f"data.first={renamed[0]}", f"data.second={renamed[1]}")
+    line = refused("scripts/convert.py", *both, f"output.path={features / 'x.npy'}", cwd=features)
+    assert "is what is read" in line
+    text = features / "features.txt"
+    kept = text.read_bytes()
+    example = (text, text, "5", "7", "4", "4", "-e", "1")
+    assert "is what is read" in refused("-m bidnn", *example, cwd=features)
+    assert (given.read_bytes(), text.read_bytes()) == (before, kept)
+
+
+def test_a_model_can_embed_rows_none_of_which_is_complete(features):
+    folder, out = features / "run", features / "again.npz"
+    succeed(TRAIN, *npz(features, f"hydra.run.dir={folder}"))
+    whole = arrays(features / "features.npz")
+    np.savez(features / "features.npz", **{name: rows[:20] for name, rows in whole.items()})
+    more = ("trainer.max_epochs=0", f"checkpoint={folder}", f"output.path={out}")
+    succeed(TRAIN, *npz(features, *more), cwd=features)
+    expected = arrays(folder / "embedding_final.npz")["embedding"][:20]
+    np.testing.assert_allclose(arrays(out)["embedding"], expected, atol=1e-6)

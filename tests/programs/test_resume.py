@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.programs.running import refused, run, start, succeed
-from tests.test_speed import needs_compiler
+from tests.training.test_speed import needs_compiler
 
 pytestmark = pytest.mark.slow
 TRAIN = "scripts/train.py"
@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp
             assert path.read_bytes() == expected[path.name]
     succeed(TRAIN, *settings(features, killed, "resume=true"))
     assert outputs(killed) == expected
-    figures = [json.loads((folder / "figures.json").read_text()) for folder in (whole, killed)]
+    figures = [json.loads((folder / "metrics.json").read_text()) for folder in (whole, killed)]
     assert figures[0] == figures[1]
 
 
@@ -153,3 +153,29 @@ def test_resuming_with_other_data_or_settings_is_refused(features, tmp_path):
     ended = run(TRAIN, *settings(features, folder, "resume=true", "trainer.max_epochs=4"))
     assert ended.status == 0, ended.err
     assert (folder / "embedding_00004.npz").exists()
+
+
+def test_resume_auto_starts_where_there_is_no_checkpoint_and_else_goes_on(features, tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    succeed(TRAIN, *settings(features, whole))
+    process = start(TRAIN, *settings(features, folder, "resume=auto"))
+    wait_for(process, folder / "config.yaml")
+    process.kill()
+    process.communicate()
+    ended = succeed(TRAIN, *settings(features, folder, "resume=auto", "trainer.max_epochs=2"))
+    assert "training from the start" in ended.err or "to go on" not in ended.err
+    ended = succeed(TRAIN, *settings(features, folder, "resume=auto"))
+    assert "training from the start" not in ended.err
+    assert (folder / "embedding_00003.npz").exists()
+
+
+def test_an_output_at_an_interval_has_its_checkpoint(features, tmp_path):
+    folder = tmp_path / "run"
+    settled = [s for s in settings(features, folder) if "every_minutes" not in s]
+    process = start(
+        TRAIN, *settled, "callbacks.checkpoint.every_minutes=0", "trainer.max_epochs=50"
+    )
+    wait_for(process, folder / "embedding_00002.npz")
+    process.kill()
+    process.communicate()
+    assert (folder / "checkpoints" / "last.ckpt").exists()

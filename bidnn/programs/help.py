@@ -1,0 +1,113 @@
+"""What `--help` says of a program; `docs.py` has what it says of single settings."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bidnn.programs.config import CONF, PROGRAMS
+from bidnn.programs.docs import Settings, first_clause, summary
+from bidnn.programs.settings import compose_program
+
+DAILY = {
+    "train": (
+        *("data.path", "data.first", "data.second", "data.batch_size", "data.val_fraction"),
+        *("model.hdn", "model.rep", "optimizer.lr", "trainer.max_epochs", "missing"),
+        *("output.path", "seed", "resume"),
+    ),
+    "embed": (
+        *("checkpoint", "data.path", "data.first", "data.second", "missing", "output.path"),
+        *("output.kind", "output.l2_norm", "device"),
+    ),
+    "convert": ("data.path", "data.first", "data.second", "output.path", "output.zero_based"),
+    "compare": ("data.path", "methods", "common", "rates", "seeds"),
+}
+EXAMPLES = {
+    "train": (
+        "bidnn train data=npz data.path=features.npz model.hdn=1024 model.rep=512",
+        "bidnn train experiment=incomplete data=npy data.first=text.npy data.second=image.npy",
+        "bidnn train -m model.rep=64,128,256 optimizer.lr=0.03,0.1",
+    ),
+    "embed": (
+        "bidnn embed checkpoint=runs/DATE/TIME data=npz data.path=new.npz output.path=z.npz",
+        "bidnn embed checkpoint=runs/DATE/TIME data=npz data.path=new.npz output.kind=crossmodal",
+        "bidnn embed checkpoint=model.pt data=npy data.first=a.npy data.second=b.npy device=cpu",
+    ),
+    "convert": (
+        "bidnn convert data=npz data.path=features.npz output.path=features.npy",
+        "bidnn convert data=libsvm data.path=f.txt data.mod1size=9 data.mod2size=5 "
+        "output.path=f.npz",
+        "bidnn convert data=mat data.path=f.mat data.first=X data.second=Y output.path=f.txt",
+    ),
+    "compare": (
+        "bidnn compare data=npz data.path=features.npz",
+        "bidnn compare data=npz data.path=features.npz 'rates=[0.0,0.5,0.9]' 'seeds=[0,1,2,3,4]'",
+        "bidnn compare '~methods.cca' '+methods.wide={train: [size=paper]}'",
+    ),
+}
+
+
+def explain(program: str, arguments: Sequence[str]) -> str:
+    """The help of a program, or of single settings.
+
+    Args:
+        program: train, embed, convert or compare.
+        arguments: the rest of the command line: settings or groups to explain, such as `model.hdn`
+            or `trainer`; none for the whole. Others (`size=paper`, `--config-dir DIR`) change
+            which defaults and choices are shown.
+
+    Raises:
+        UserError: if there is no such setting.
+    """
+    folders = [CONF, *own_folders(arguments)]
+    sys.path += [str(folder) for folder in folders[1:]]  # own classes lie beside their settings
+    choices = groups(program, folders)
+    keys = [a for a in arguments if "=" not in a and not a.startswith(("-", "~")) and a]
+    keys = [key for key in keys if Path(key) not in folders]
+    if not keys:
+        return _program(program, choices)
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    if "data" in choices and not any(o.startswith("data=") for o in overrides):
+        overrides.append("data=digits")
+    overrides += [f"hydra.searchpath=[{','.join(f'file://{f.resolve()}' for f in folders[1:])}]"]
+    settings = Settings(program, compose_program(program, overrides), choices)
+    return "\n".join(settings.explain(key) for key in keys)
+
+
+def own_folders(arguments: Sequence[str]) -> list[Path]:
+    """The folder that a command line adds with `--config-dir`, if it does."""
+    found = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if before in ("--config-dir", "-cd"):
+            found.append(Path(argument))
+        elif argument.startswith("--config-dir="):
+            found.append(Path(argument.partition("=")[2]))
+    return found
+
+
+def groups(program: str, folders: Sequence[Path] = (CONF,)) -> dict[str, dict[str, Path]]:
+    """The groups that a program composes, and by name the files that can be chosen of each."""
+    defaults = (CONF / f"{program}.yaml").read_text().split("defaults:")[1]
+    names = re.findall(r"^  - (\w+): ", defaults, re.MULTILINE)
+    return {
+        name: {
+            path.stem: path for folder in folders for path in sorted((folder / name).glob("*.yaml"))
+        }
+        for name in names
+    }
+
+
+def _program(program: str, choices: dict[str, dict[str, Path]]) -> str:
+    settings = Settings(program, None, choices)
+    lines = [summary(PROGRAMS[program]), "", "Settings that are typed daily (KEY=VALUE):"]
+    lines += [f"  {key:18}  {first_clause(settings.texts(key)[0])}" for key in DAILY[program]]
+    lines += ["", "Examples:", *(f"  {example}" for example in EXAMPLES[program])]
+    lines += [
+        "",
+        f"bidnn {program} --help KEY explains a setting or a group. --config-dir DIR adds a folder",
+        "of your own choices (docs/extending.md). -m runs all combinations of a,b,c values.",
+        "",
+        "Choices (GROUP=CHOICE):",
+    ]
+    lines += [f"  {group:18}  {', '.join(files)}" for group, files in choices.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,58 @@
+"""What a program says of an error: one line of the user's mistake, a traceback of our own fault."""
+
+import re
+from dataclasses import fields
+from difflib import get_close_matches
+from importlib.metadata import version
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from bidnn.errors import CommandFailedError, UserError
+from bidnn.programs.config import SCHEMAS
+
+USER_ERRORS = (
+    UserError,
+    OSError,
+    CommandFailedError,
+    HydraException,
+    OmegaConfBaseException,
+)
+NOISE = ("full_key:", "object_type=", "reference_type=", "To append to your config")
+
+
+def mendable(error: BaseException) -> bool:
+    """Whether an error is the user's to mend, and its message says how."""
+    return isinstance(error, USER_ERRORS) or type(error).__name__ == "MisconfigurationException"
+
+
+def report_line() -> str:
+    """What follows the traceback of a fault of ours."""
+    return (
+        f"This is a fault of bidnn {version('bidnn')}, unless the traceback ends in code of your "
+        "own: please report it, with the lines above and the command."
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error and of what caused it, on one line."""
+    if isinstance(error, MissingConfigException) and (choices := error.options) is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        known = ", ".join(name for name in choices if not name.endswith("_schema"))
+        return f"{group}={choice}: choose one of {known}"
+    parts = [str(error)]
+    if isinstance(error, HydraException) and error.__cause__ is not None:
+        parts.append(str(error.__cause__))
+    lines = [line.strip() for part in parts for line in part.splitlines()]
+    seen = dict.fromkeys(line for line in lines if line and not line.startswith(NOISE))
+    return ("; ".join(seen) or type(error).__name__) + _suggestion(error)
+
+
+def _suggestion(error: BaseException) -> str:
+    """The known key that is nearest to one that is not known, if the error is about one."""
+    found = re.search(r"(?:Key|attribute) '(\w+)'", f"{error} {error.__cause__}")
+    if found is None:
+        return ""
+    keys = {field.name for schema in SCHEMAS for field in fields(schema)}
+    near = get_close_matches(found[1], keys, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

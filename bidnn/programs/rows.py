@@ -1,0 +1,62 @@
+"""The rows of a program: of a source of ours, or of the user's own."""
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from bidnn.data.sources import AnySource
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.training.config import made
+
+NEEDED = (
+    *("batch_size", "shuffle", "val_fraction", "missing_rate", "missing_modality"),
+    *("open", "open_validation", "validation_keys"),
+)
+
+
+def source_of(node: Any) -> AnySource:  # noqa: ANN401 — a source, or the settings of an own one
+    """Where rows come from.
+
+    Args:
+        node: a source, or settings with the `_target_` of an own one.
+
+    Raises:
+        UserError: if it is none.
+    """
+    source = made(node)
+    if isinstance(source, dict):
+        raise UserError("data: no _target_ in the settings; it names the class, module.Class")
+    lacks = [name for name in NEEDED if not hasattr(source, name)]
+    if lacks:
+        raise UserError(
+            f"data: {type(source).__name__} has no {', '.join(lacks)}; derive it from "
+            "bidnn.data.sources.Source, and give it open(sizes)"
+        )
+    own: AnySource = source
+    return own
+
+
+def files_of(source: AnySource) -> list[str]:
+    """The files that a source names, in whichever of its settings."""
+    names = [field.name for field in fields(source)] if is_dataclass(source) else list(vars(source))
+    return [value for name in names if isinstance(value := getattr(source, name), str)]
+
+
+def open_rows(source: AnySource, seed: int, sizes: tuple[int, int] | None = None) -> PairStore:
+    """Reads the rows, and hides what `data.missing_rate` asks for.
+
+    Args:
+        source: where they come from.
+        seed: of what is hidden.
+        sizes: columns of a trained model, for a source that does not know them.
+
+    Raises:
+        UserError, OSError: naming what is wrong with the file or the keys.
+    """
+    store = source.open(sizes)
+    if not isinstance(store, PairStore):
+        raise UserError(
+            f"data: {type(source).__name__}.open returned {type(store).__name__}, not a PairStore; "
+            "bidnn.data.formats.arrays.store_arrays makes one of two matrices"
+        )
+    return store.drop(source.missing_rate, seed, source.missing_modality)

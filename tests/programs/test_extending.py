@@ -1,0 +1,115 @@
+"""docs/extending.md as it stands: a folder of one's own adds settings, rows and a loss."""
+
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from tests.programs.running import ROOT, TINY, refused, run, succeed
+from tests.reading import arrays
+
+pytestmark = pytest.mark.slow
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()
+]
+
+
+def bidnn(line, cwd, *more):
+    program, *arguments = shlex.split(line)
+    assert program == "bidnn"
+    return succeed("-m bidnn", *arguments, *more, cwd=cwd)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    files = re.findall(r"^`(mine/\S+)`\n\n```\w+\n(.*?)```", PAGE, re.S | re.M)
+    assert len(files) == 5
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if " train " in line])
+def test_the_pages_trainings_run(folder, line):
+    bidnn(line, folder, "hydra.run.dir=run")
+    settings = (folder / "run" / "config.yaml").read_text()
+    assert "hdn: 16" in settings
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    assert 0 < metrics["train/loss"] < 2
+    if "loss=huber" in line:
+        assert "delta: 0.5" in settings
+        halves = metrics["train/first_to_second"] + metrics["train/second_to_first"]
+        assert metrics["train/loss"] == pytest.approx(halves / 2, rel=1e-5)
+    if "data=waves" in line:
+        present = arrays(folder / "run" / "embedding_final.npz")["present"]
+        np.testing.assert_array_equal(present[:, 1], np.arange(200) % 5 != 0)
+
+
+def test_own_rows_are_converted_embedded_and_explained(folder):
+    (convert,) = (line for line in COMMANDS if " convert " in line)
+    bidnn(convert, folder)
+    assert arrays(folder / "waves.npz")["first"].shape == (200, 5)
+    own = "bidnn train --config-dir mine"
+    bidnn(f"{own} experiment=small data=waves hydra.run.dir=run", folder)
+    embed = "bidnn embed --config-dir mine checkpoint=run data=waves output.path=z.npz"
+    bidnn(embed, folder)
+    vectors = arrays(folder / "z.npz")["embedding"]
+    np.testing.assert_array_equal(vectors, arrays(folder / "run/embedding_final.npz")["embedding"])
+    said = bidnn(f"{own} data=waves --help data.noise experiment", folder).out
+    assert said.startswith("data.noise=0.1")
+    assert "deviation of what is added." in said
+    assert "  small               A small network for a short while.\n" in said
+
+
+def test_two_processes_and_a_sweep_find_the_own_folder(folder):
+    own = ("train", "data=waves", "--config-dir", "mine", *TINY)
+    more = ("trainer=ddp", "trainer.accelerator=cpu", "callbacks.report=null")
+    succeed("-m bidnn", *own, *more, "hydra.run.dir=two", cwd=folder)
+    assert (folder / "two" / "embedding_final.npz").exists()
+    sweep = ("-m", "seed=1,2", "hydra/launcher=joblib", "hydra.sweep.dir=sweep")
+    succeed("-m bidnn", *own, *sweep, cwd=folder)
+    assert (folder / "sweep" / "1" / "embedding_final.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Waves:\n    def __init__(self, **settings): pass\n", "Waves has no batch_size, "),
+        (
+            "from bidnn.data.sources import Source\nfrom dataclasses import dataclass\n"
+            "@dataclass(kw_only=True)\nclass Waves(Source):\n    rows: int\n    noise: float\n",
+            "Waves has no open; derive it from bidnn.data.sources.Source",
+        ),
+        ("class Wave: pass\n", "Error locating target 'waves.Waves'"),
+    ],
+)
+def test_what_is_no_source_is_refused_in_one_line(folder, source, said):
+    (folder / "mine" / "waves.py").write_text(source)
+    line = refused("-m bidnn", "train", "--config-dir", "mine", "data=waves", cwd=folder)
+    assert said in line
+    assert not (folder / "runs").exists()
+
+
+def test_own_settings_out_of_range_are_refused_by_name(folder):
+    own = ("train", "--config-dir", "mine", "data=waves")
+    assert "data.batch_size=0: must" in refused("-m bidnn", *own, "data.batch_size=0", cwd=folder)
+    line = refused("-m bidnn", *own, "+data.shuffle=wild", cwd=folder)
+    assert "data.shuffle=wild: choose one of rows, blocks, auto" in line
+    assert "not found" in refused("-m bidnn", "train", "--config-dir", "none", cwd=folder)
+
+
+def test_a_fault_in_an_own_loss_keeps_its_traceback(folder):
+    loss = folder / "mine" / "robust.py"
+    loss.write_text(
+        loss.read_text().replace("huber_loss(outputs.first", "huber_loss(outputs.nothing")
+    )
+    own = ("train", "--config-dir", "mine", "experiment=small", "loss=huber")
+    ended = run("-m bidnn", *own, cwd=folder)
+    assert ended.status == 70
+    assert "robust.py" in ended.err
+    assert "AttributeError" in ended.err
+    assert any("This is a fault of bidnn 0." in line for line in ended.err.splitlines()[-2:])

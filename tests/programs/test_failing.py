@@ -1,0 +1,87 @@
+"""How programs fail: a mistake is one line and leaves nothing, a fault of ours is a traceback."""
+
+import sys
+
+import pytest
+
+from bidnn.programs import convert
+from bidnn.programs.entry import FAULT, flags_first, hydra_program
+from tests.programs.running import TINY, refused, run, succeed
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path):
+    (tmp_path / "kept").mkdir()
+    nothing = ("data=npz", "data.path=nothing.npz")
+    for program in ("-m bidnn", "scripts/train.py"):
+        own = ("train",) if program == "-m bidnn" else ()
+        assert "nothing.npz" in refused(program, *own, *nothing, cwd=tmp_path)
+    refused("scripts/train.py", *nothing, "hydra.run.dir=made/deep", cwd=tmp_path)
+    refused("scripts/train.py", *nothing, "hydra.run.dir=kept", cwd=tmp_path)
+    refused("scripts/embed.py", *nothing, "checkpoint=none", cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "made", "train.log"]
+    assert "nothing.npz" in (tmp_path / "kept" / "train.log").read_text()
+
+
+def test_a_folder_that_something_is_in_stays(tmp_path):
+    run_dir = "hydra.run.dir=run"
+    succeed("-m bidnn", "train", *TINY, run_dir, "callbacks.report=null", cwd=tmp_path)
+    before = sorted((tmp_path / "run").rglob("*"))
+    refused("-m bidnn", "train", "data=npz", "data.path=none.npz", run_dir, cwd=tmp_path)
+    assert set(before) <= set((tmp_path / "run").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("trainer.max_epochs=abc", "'abc' of type 'str' could not be converted to Integer"),
+        ("loss=nope", "loss=nope: choose one of incomplete, paper, self, separate_means"),
+        ("data=csv", "data=csv: choose one of arrays, digits, libsvm, mat, npy, npz"),
+        ("activation=tan", "expected one of [tanh, sigmoid, relu, linear]"),
+        ("missing=zero", "expected one of [duplicate, translate]"),
+    ],
+)
+def test_a_wrong_choice_is_one_line_that_names_the_choices(tmp_path, setting, said):
+    line = refused("-m bidnn", "train", setting, cwd=tmp_path)
+    assert said in line
+    assert "_schema" not in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fault_of_ours_keeps_its_traceback_and_asks_for_a_report(tmp_path, monkeypatch, capfd):
+    def broken(config):
+        raise IndexError("slice step cannot be zero")
+
+    monkeypatch.setattr(convert, "run", broken)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bidnn", "data=digits", "output.path=x.npz"])
+    with pytest.raises(SystemExit) as ended:
+        hydra_program("convert")()
+    assert ended.value.code == FAULT
+    error = capfd.readouterr().err
+    assert "Traceback" in error
+    assert error.index("IndexError: slice step") < error.index("This is a fault of bidnn 0.")
+
+
+def test_flags_may_stand_between_settings():
+    given = ["seed=1", "--config-dir", "mine", "model.rep=8", "-m", "--cfg=job"]
+    assert flags_first(given) == [
+        "--config-dir",
+        "mine",
+        "-m",
+        "--cfg=job",
+        "seed=1",
+        "model.rep=8",
+    ]
+
+
+def test_the_command_and_the_script_are_one_program(tmp_path):
+    for program in ("-m bidnn", "scripts/train.py"):
+        own = ("train",) if program == "-m bidnn" else ()
+        name = f"hydra.run.dir={len(own)}"
+        succeed(program, *own, *TINY, name, "callbacks.report=null", cwd=tmp_path)
+    files = [(tmp_path / str(n) / "embedding_final.npz").read_bytes() for n in (0, 1)]
+    assert files[0] == files[1]
+    assert all((tmp_path / str(n) / "train.log").exists() for n in (0, 1))
+    assert run("-m bidnn", "trian", cwd=tmp_path).status == 2

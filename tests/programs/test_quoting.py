@@ -1,0 +1,41 @@
+"""Settings that a program prints for its user to paste."""
+
+import shlex
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from bidnn.programs.quoting import typed_setting
+
+
+def received(typed):
+    """What a program gets, by shell, Hydra's grammar and interpolation."""
+    (word,) = shlex.split(typed)
+    setting = OverridesParser.create().parse_override(word)
+    config = OmegaConf.create()
+    OmegaConf.update(config, setting.key_or_group, setting.value())
+    return setting.key_or_group, config.data.path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a b.npz", "it's", 'say "x"', "'\\'", "a\\", "\\${x}", "é ü.npz", " ", "a\tb"),
+        *"a=b.txt a,b.txt $HOME ${x} null 1e3 [x] {a:b} a;b a#b (a) ~/x *".split(),
+    ],
+)
+def test_whatever_a_path_holds_comes_back_when_it_is_pasted(path):
+    assert received(typed_setting("data.path", path)) == ("data.path", path)
+
+
+@given(st.text("ab1 .'\"\\,=${}[]():~#*é", min_size=1))
+def test_any_text_comes_back(path):
+    assert received(typed_setting("data.path", path)) == ("data.path", path)
+
+
+def test_plain_paths_stay_plain():
+    for path in ("rows.npz", "/data/rows_1.txt", "../x-y/rows.final"):
+        assert typed_setting("data.path", path) == f"data.path={path}"
