@@ -25,10 +25,9 @@ from bidnn.training.compiled import CompiledStep, compiled_loss
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.speed import SpeedConfig
 from bidnn.training.stepping import count_step
+from bidnn.training.sums import Sums, Terms
 
 log = logging.getLogger(__name__)
-
-Terms = dict[str, Tensor]
 
 
 class DivergedError(UserError):
@@ -81,7 +80,7 @@ class TrainingModule(LightningModule):
         self.save_hyperparameters(describe_model(model), logger=False)
         # A model that is only used keeps the figures of its embedding that it came with.
         self._fitted_to = self._weights_version()
-        self._sums = {"train": _Sums(), "val": _Sums()}
+        self._sums = {"train": Sums(), "val": Sums()}
         self._seed_of = (-1, 0)
         self._finished = False
 
@@ -324,7 +323,7 @@ class TrainingModule(LightningModule):
         Raises:
             UserError: if the steps were counted in another way.
         """
-        self._sums["train"] = _Sums(checkpoint["losses"])
+        self._sums["train"] = Sums(checkpoint["losses"])
         if checkpoint["one_by_one"] != self.automatic_optimization:
             how = {True: "one by one", False: "in chunks"}
             raise UserError(
@@ -377,37 +376,3 @@ def take_best(trainer: Trainer, module: LightningModule) -> None:
         log.info(
             "the best weights are used, of epoch %d, by %s", content["epoch"] + 1, callback.monitor
         )
-
-
-class _Sums:
-    """Terms of the loss by step, weighted by rows; on the device until they are taken.
-
-    They are kept step by step, because their sum depends on the order of adding: so it is the same
-    however steps are put together, and wherever a training was resumed.
-    """
-
-    def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self.names: list[str] = [] if state is None else list(state["names"])
-        self._parts: list[Tensor] = [] if state is None else [state["steps"]]
-
-    def state(self) -> dict[str, Any] | None:
-        """What `__init__` takes."""
-        if not self._parts:
-            return None
-        return {"names": self.names, "steps": torch.cat(self._parts)}
-
-    def add(self, steps: list[Terms], rows: int) -> Tensor:
-        """Adds steps that had `rows` rows each; returns their losses."""
-        self.names = list(steps[0])
-        terms = torch.stack([torch.stack(list(step.values())) for step in steps]).detach().float()
-        self._parts.append(torch.cat([terms, terms.new_ones(len(steps), 1)], dim=1) * rows)
-        if len(self._parts) >= 1024:
-            self._parts = [torch.cat(self._parts)]
-        return terms[:, self.names.index("loss")]
-
-    def take(self, device: torch.device) -> Tensor:
-        """The sum of each term, and the rows, since the last call."""
-        parts, self._parts = self._parts, []
-        if not parts:
-            return torch.zeros(len(self.names) + 1, device=device)
-        return torch.cat([part.to(device) for part in parts]).sum(dim=0)
