@@ -54,7 +54,7 @@ class TrainerConfig:
         gradient_clip_algorithm: `norm` or `value`.
         deterministic: torch's deterministic algorithms only.
         benchmark: cuDNN's search for the fastest algorithm.
-        inference_mode: validates in torch's inference mode.
+        inference_mode: of no meaning in a training.
         use_distributed_sampler: refused if true: rows are shared out among processes already.
         profiler: `simple`, `advanced` or `pytorch`.
         detect_anomaly: torch's anomaly detection.
@@ -63,7 +63,7 @@ class TrainerConfig:
         sync_batchnorm: of no effect: there is no batch normalisation.
         reload_dataloaders_every_n_epochs: makes the loaders anew.
         default_root_dir: where stock callbacks put files; the run's folder.
-        enable_autolog_hparams: Lightning's logging of the module's hyper-parameters.
+        enable_autolog_hparams: false: TensorBoard gets no hyper-parameters, which are the settings.
         model_registry: refused.
     """
 

@@ -282,7 +282,8 @@ def _log_metrics(
         file.write(json.dumps(metrics, indent=2, sort_keys=True).encode() + b"\n")
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(settings, metrics)
+            if trainer.enable_autolog_hparams:
+                logger.log_hyperparams(settings, metrics)
             logger.finalize("success")
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from copy import deepcopy
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.losses import LossConfig
@@ -44,7 +47,7 @@ class Seen(Callback):
         self.calls = dict.fromkeys(
             ("start", "end", "zero_grad", "before_backward", "after_backward", "step"), 0
         )
-        self.losses, self.norms = [], []
+        self.losses = []
 
     def on_train_batch_start(self, *_):
         self.calls["start"] += 1
@@ -64,8 +67,6 @@ class Seen(Callback):
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         self.calls["step"] += 1
-        grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        self.norms.append(float(torch.nn.utils.get_total_norm(grads)))
 
 
 def test_every_setting_of_lightnings_trainer_is_decided_on():
@@ -83,12 +84,16 @@ REFUSED = {
     "barebones": True,
     "model_registry": "name",
 }
-OF_NO_MEANING_IN_A_TRAINING = {"limit_test_batches", "limit_predict_batches", "sync_batchnorm"}
+OF_NO_MEANING_IN_A_TRAINING = {
+    *("limit_test_batches", "limit_predict_batches", "sync_batchnorm"),
+    "inference_mode",  # below
+}
 TESTED_ELSEWHERE = {
     *("accelerator", "devices", "num_nodes", "strategy"),  # test_processes
     *("enable_checkpointing", "default_root_dir"),  # below, with callbacks that keep files
-    *("enable_autolog_hparams", "benchmark", "deterministic", "inference_mode"),  # passed on
-    "plugins",  # below
+    # below
+    *("enable_autolog_hparams", "benchmark", "deterministic", "plugins"),
+    *("gradient_clip_val", "gradient_clip_algorithm", "reload_dataloaders_every_n_epochs"),
 }
 
 
@@ -119,12 +124,9 @@ DOES = {
     "enable_progress_bar": (True, lambda f: f.trainer.progress_bar_callback is not None),
     "enable_model_summary": (True, lambda f: check_steps(f, 12)),
     "accumulate_grad_batches": (3, lambda f: check_steps(f, 4)),
-    "gradient_clip_val": (0.01, lambda f: check_steps(f, 12)),
-    "gradient_clip_algorithm": ("value", lambda f: check_steps(f, 12)),
     "precision": ("64-true", lambda f: f.module.dtype == torch.float64),
     "profiler": ("simple", lambda f: "run_training_batch" in f.trainer.profiler.summary()),
     "detect_anomaly": (True, lambda f: check_steps(f, 12)),
-    "reload_dataloaders_every_n_epochs": (1, lambda f: check_steps(f, 12)),
 }
 
 
@@ -210,16 +212,171 @@ def test_a_number_of_batches_ends_a_cosine_at_nothing(store):
     assert found.fitted.metrics["learning_rate"] == pytest.approx(0, abs=1e-9)
 
 
-def test_gradients_are_clipped_and_gathered_as_lightning_documents(store):
-    seen = Seen()
-    trained(store, callbacks=[seen], trainer={"gradient_clip_val": 1e-3})
-    free = Seen()
-    trained(store, callbacks=[free])
-    assert max(free.norms) > 1e-3  # before clipping, the hook sees them as they are
+class Gradients(Callback):
+    """Keeps the weights before the first step, and the gradients of each before any clipping."""
+
+    def __init__(self):
+        self.of_steps = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.before = deepcopy(list(pl_module.model.network.parameters()))
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        parameters = pl_module.model.network.parameters()
+        self.of_steps.append([parameter.grad.clone() for parameter in parameters])
+
+
+@pytest.mark.parametrize(
+    ("more", "clip"),
+    [
+        ({}, lambda weights: torch.nn.utils.clip_grad_norm_(weights, 0.01)),
+        (
+            {"gradient_clip_algorithm": "norm"},
+            lambda weights: torch.nn.utils.clip_grad_norm_(weights, 0.01),
+        ),
+        (
+            {"gradient_clip_algorithm": "value"},
+            lambda weights: torch.nn.utils.clip_grad_value_(weights, 0.01),
+        ),
+    ],
+)
+def test_the_weights_are_those_of_gradients_clipped_by_hand(store, more, clip):
+    gradients = Gradients()
+    found = trained(store, callbacks=[gradients], trainer={"gradient_clip_val": 0.01, **more})
+    by_hand = gradients.before
+    optimizer = SgdConfig().build(by_hand)
+    for step in gradients.of_steps:
+        assert max(float(gradient.abs().max()) for gradient in step) > 0.01  # something to clip
+        for weight, gradient in zip(by_hand, step, strict=True):
+            weight.grad = gradient
+        clip(by_hand)
+        optimizer.step()
+    assert len(gradients.of_steps) == 12
+    for own, expected in zip(found.weights, by_hand, strict=True):
+        assert torch.equal(own, expected)
+
+
+def test_gradients_are_gathered_as_lightning_documents(store):
     gathered = Seen()
     found = trained(store, callbacks=[gathered], trainer={"accumulate_grad_batches": 2})
     assert gathered.calls["end"] == 12
     assert gathered.calls["step"] == found.trainer.global_step == 6
+
+
+class WhileTraining(Callback):
+    """Keeps what a function says in each validation."""
+
+    by_chunks = True
+
+    def __init__(self, ask):
+        self.ask, self.found = ask, []
+
+    def on_validation_batch_start(self, *_):
+        self.found.append(self.ask())
+
+
+@pytest.fixture
+def global_switches():
+    """Lightning leaves torch's switches as a Trainer set them."""
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+    torch.backends.cudnn.benchmark = False
+
+
+@pytest.mark.usefixtures("global_switches")
+@pytest.mark.parametrize(
+    ("key", "ask"),
+    [
+        ("deterministic", torch.are_deterministic_algorithms_enabled),
+        ("benchmark", lambda: torch.backends.cudnn.benchmark),
+    ],
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_a_switch_of_torchs_is_set_while_a_network_trains(store, monkeypatch, key, ask, value):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # which Lightning sets as well
+    watch = WhileTraining(ask)
+    trained(store, callbacks=[watch], val_fraction=0.1, trainer={key: value})
+    assert watch.found == [value, value]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_lightning_validates_without_inference_mode_in_a_training_whatever_is_set(store, value):
+    """It is for `validate`, `test` and `predict`, says Lightning, and none of them is called."""
+    watch = WhileTraining(lambda: (torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+    trained(store, callbacks=[watch], val_fraction=0.1, trainer={"inference_mode": value})
+    assert watch.found == [(False, False), (False, False)]
+
+
+def test_only_warnings_of_what_is_not_deterministic_can_be_asked_for(
+    store, monkeypatch, global_switches
+):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    watch = WhileTraining(torch.is_deterministic_algorithms_warn_only_enabled)
+    trained(store, callbacks=[watch], val_fraction=0.1, trainer={"deterministic": "warn"})
+    assert watch.found == [True, True]
+
+
+class KeptFiles(TorchCheckpointIO):
+    """Lightning's own way of writing checkpoints, which is not ours, and what it wrote."""
+
+    written: list[str] = []  # noqa: RUF012 — of all that a test makes
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        self.written.append(Path(path).name)
+        super().save_checkpoint(checkpoint, path, storage_options)
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_plugin_takes_the_place_of_ours(store, tmp_path, monkeypatch, several):
+    monkeypatch.setattr(KeptFiles, "written", [])
+    plugin = {"_target_": f"{__name__}.KeptFiles"}
+    keep = stock.ModelCheckpoint(dirpath=tmp_path, filename="x")
+    plugins = [plugin] if several else plugin
+    found = trained(store, callbacks=[keep], trainer={"plugins": plugins})
+    assert isinstance(found.trainer.strategy.checkpoint_io, KeptFiles)
+    assert KeptFiles.written == ["x.ckpt", "x.ckpt"]
+    content = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    assert content["global_step"] == 12
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(0, [0]), (1, [0, 1, 2, 3]), (2, [0, 2])])
+def test_loaders_are_made_anew_and_draw_the_same_batches(store, monkeypatch, every, epochs):
+    made = []
+    own = PairDataModule.train_dataloader
+
+    def counted(self):
+        made.append(self.trainer.current_epoch)
+        return own(self)
+
+    expected = trained(store, epochs=4).weights
+    monkeypatch.setattr(PairDataModule, "train_dataloader", counted)
+    found = trained(store, epochs=4, trainer={"reload_dataloaders_every_n_epochs": every})
+    assert made == epochs
+    for weights, others in zip(found.weights, expected, strict=True):
+        assert torch.equal(weights, others)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_settings_are_logged_as_hyper_parameters_unless_that_is_switched_off(
+    store, tmp_path, monkeypatch, value
+):
+    logged = []
+    monkeypatch.setattr(TensorBoardLogger, "log_hyperparams", lambda *given: logged.append(given))
+    config = settings(1, trainer={"enable_autolog_hparams": value})
+    config.run_dir = str(tmp_path)
+    config.logger = {
+        "tensorboard": {
+            "_target_": "lightning.pytorch.loggers.TensorBoardLogger",
+            "save_dir": str(tmp_path),
+        }
+    }
+    metrics = run(store, config).fitted.metrics
+    if value:
+        ((_, kept, figures),) = logged
+        assert kept["optimizer.lr"] == 0.1
+        assert figures == metrics
+    else:
+        assert logged == []
 
 
 def callbacks_that_work(folder):
