@@ -39,8 +39,6 @@ WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config
 FAULT = 70
 """The exit status of a fault of ours, as sysexits.h has it."""
 
-STARTED = time.time()
-
 
 def hydra_program(name: str) -> Callable[[], None]:
     """A program with Hydra's command line.
@@ -49,7 +47,7 @@ def hydra_program(name: str) -> Callable[[], None]:
         name: of the file in conf/, and of the module in this folder whose `run` takes the typed
             configuration; it is imported when it runs, so that help and refusals are quick.
     """
-    composed = False
+    composed, started = False, 0.0
 
     def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
         nonlocal composed
@@ -64,7 +62,7 @@ def hydra_program(name: str) -> Callable[[], None]:
             log.warning("to go on: %s", resuming_command())
             sys.exit(128 + stop.signal)
         except Exception as error:
-            leave_no_empty_folder()
+            leave_no_empty_folder(started)
             if sweeping():
                 raise
             if mendable(error):
@@ -78,6 +76,8 @@ def hydra_program(name: str) -> Callable[[], None]:
     job.__module__ = f"bidnn.programs.{name}"  # after which Hydra names the job and its log
 
     def main() -> None:
+        nonlocal started
+        started = time.time()
         # Hydra would print its own message and exit; raised, the error gets its one line below.
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
         try:
@@ -135,14 +135,14 @@ def prepare_process() -> None:
             sys.path.append(folder)  # own classes may lie beside the settings that name them
 
 
-def leave_no_empty_folder() -> None:
-    """Removes the run's folder, if this process made it and the run failed before using it."""
+def leave_no_empty_folder(started: float) -> None:
+    """Removes the run's folder, if it was made since `started` and nothing is in it."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if rank() or folder == Path.cwd() or not folder.is_dir():
         return
     named = any(o.startswith("hydra.run.dir=") for o in hydra_config.overrides.hydra)
-    if any(folder.iterdir()) or folder.stat().st_ctime < STARTED:
+    if any(folder.iterdir()) or folder.stat().st_ctime < started:
         return
     logger = logging.getLogger()
     for handler in list(logger.handlers):  # a log that was not begun would want its folder

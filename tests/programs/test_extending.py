@@ -68,10 +68,10 @@ def test_own_rows_are_converted_embedded_and_explained(folder):
 def test_two_processes_and_a_sweep_find_the_own_folder(folder):
     own = ("train", "data=waves", "--config-dir", "mine", *TINY)
     more = ("trainer=ddp", "trainer.accelerator=cpu", "callbacks.report=null")
-    succeed("-m bidnn", *own, *more, "hydra.run.dir=two", cwd=folder)
+    succeed("-m bidnn", *own, *more, "hydra.run.dir=two", cwd=folder, fresh=True)
     assert (folder / "two" / "embedding_final.npz").exists()
     sweep = ("-m", "seed=1,2", "hydra/launcher=joblib", "hydra.sweep.dir=sweep")
-    succeed("-m bidnn", *own, *sweep, cwd=folder)
+    succeed("-m bidnn", *own, *sweep, cwd=folder, fresh=True)
     assert (folder / "sweep" / "1" / "embedding_final.npz").exists()
 
 

@@ -76,7 +76,7 @@ def test_a_disk_that_fills_up_leaves_whole_files_and_the_last_checkpoint(small_d
 
 def test_a_folder_that_vanishes_is_made_again(tmp_path):
     folder = tmp_path / "run"
-    long = (*SHORT, "trainer.max_epochs=400", "output.every_n_epochs=1")
+    long = (*SHORT, "trainer.max_epochs=60", "output.every_n_epochs=1")
     process = start(TRAIN, *long, f"hydra.run.dir={folder}")
     while not (folder / "embedding_00002.npz").exists() and process.poll() is None:
         time.sleep(0.01)

@@ -30,7 +30,7 @@ def test_a_sweep_of_ddp_runs_leaves_the_files_of_a_sweep_of_single_ones(tmp_path
     for name, more in (("one", ()), ("two", DDP)):
         folder = tmp_path / name
         settings = ("-m", "seed=1,2", "model.dropout=0", f"hydra.sweep.dir={folder}")
-        succeed(TRAIN, *settings, *TINY, *more, cwd=tmp_path)
+        succeed(TRAIN, *settings, *TINY, *more, cwd=tmp_path, fresh=bool(more))
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
     for job in ("0", "1"):
@@ -69,7 +69,7 @@ def test_torchrun_starts_one_run_in_the_folder_that_is_named(tmp_path):
 
 def test_a_sweep_can_be_given_to_submitit(tmp_path):
     settings = ("seed=1,2", "-m", "hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}")
-    succeed(TRAIN, *settings, *TINY, cwd=tmp_path)
+    succeed(TRAIN, *settings, *TINY, cwd=tmp_path, fresh=True)
     assert all((tmp_path / job / "embedding_final.npz").is_file() for job in ("0", "1"))
 
 

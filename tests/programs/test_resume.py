@@ -1,17 +1,17 @@
 """Trainings that are killed and go on; BIDNN_KILLS=100 kills more often than `make test` does."""
 
+import functools
 import json
 import os
 import random
+import shlex
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from tests.programs.running import refused, run, start, succeed
+from tests.programs.running import ROOT, refused, run, start, succeed
 from tests.training.test_speed import needs_compiler
 
 pytestmark = pytest.mark.slow
@@ -22,10 +22,10 @@ EPOCHS = 3
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    """20 000 rows of 6 + 10: an epoch of 1250 batches in 20 chunks."""
+    """10 000 rows of 6 + 10: an epoch of 625 batches in 10 chunks."""
     folder = tmp_path_factory.mktemp("features")
     generator = np.random.default_rng(0)
-    hidden = generator.normal(size=(20_000, 4))
+    hidden = generator.normal(size=(10_000, 4))
     first, second = (np.tanh(hidden @ generator.normal(size=(4, n))).astype("f4") for n in (6, 10))
     first[:500], second[500:900] = np.nan, np.nan
     np.savez(folder / "features.npz", first=first, second=second)
@@ -53,12 +53,39 @@ def outputs(folder):
     return {path.name: path.read_bytes() for path in folder.glob("embedding_*.npz")}
 
 
+@pytest.fixture(scope="module")
+def whole(features, tmp_path_factory):
+    """The folder of a run that is left alone."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    succeed(TRAIN, *settings(features, folder))
+    assert len(outputs(folder)) == EPOCHS + 1
+    return folder
+
+
+def mapped(features, speed):
+    """Settings of a run on mapped files, which are read ahead; checkpoints come with signals."""
+    kept = [s for s in settings(features, "x")[2:] if not s.startswith("hydra")]
+    files = (f"data.first={features / 'first.npy'}", f"data.second={features / 'second.npy'}")
+    more = ("callbacks.checkpoint.every_minutes=0", "data=npy", "data.shuffle=blocks", speed)
+    return (*kept, *files, *more)
+
+
+@pytest.fixture(scope="module")
+def left_alone(features, tmp_path_factory):
+    """The outputs of a run on mapped files, by its speed; each is made once."""
+
+    @functools.cache
+    def of(speed):
+        folder = tmp_path_factory.mktemp("runs") / "mapped"
+        succeed(TRAIN, *mapped(features, speed), f"hydra.run.dir={folder}")
+        return outputs(folder)
+
+    return of
+
+
 @pytest.mark.timeout(3600)
-def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    succeed(TRAIN, *settings(features, whole))
-    expected = outputs(whole)
-    assert len(expected) == EPOCHS + 1
+def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp_path, whole):
+    killed, expected = tmp_path / "killed", outputs(whole)
     last = killed / "checkpoints" / "last.ckpt"
     moments = random.Random(0)
     kills = 0
@@ -70,7 +97,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp
                 time.sleep(0.01)
         else:
             wait_for(process, last)
-        time.sleep(moments.uniform(0.0, 0.6))
+        time.sleep(moments.uniform(0.0, 0.3))
         process.kill()
         process.communicate()
         if process.returncode != -signal.SIGKILL:  # it had finished: begin anew
@@ -95,16 +122,11 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp
         pytest.param(signal.SIGTERM, "speed=fast", marks=needs_compiler),
     ],
 )
-def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(features, tmp_path, number, speed):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    mapped = [
-        *("data=npy", f"data.first={features / 'first.npy'}"),
-        *(f"data.second={features / 'second.npy'}", "data.shuffle=blocks"),
-    ]
-    kept = [s for s in settings(features, "x")[2:] if not s.startswith("hydra")]
-    kept += ["callbacks.checkpoint.every_minutes=0", speed, *mapped]
-    succeed(TRAIN, *kept, f"hydra.run.dir={whole}")
-    process = start(TRAIN, *kept, f"hydra.run.dir={stopped}")
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(
+    features, tmp_path, left_alone, number, speed
+):
+    stopped, expected = tmp_path / "stopped", left_alone(speed)
+    process = start(TRAIN, *mapped(features, speed), f"hydra.run.dir={stopped}")
     wait_for(process, stopped / "embedding_00001.npz")
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
@@ -114,12 +136,10 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(features, tmp_path, 
     assert (stopped / "checkpoints" / "last.ckpt").exists()
     assert not (stopped / "embedding_final.npz").exists()
     (line,) = (line for line in err.splitlines() if "to go on: " in line)
-    command = line.split("to go on: ")[1]
-    assert command.startswith("python ")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    again = command.replace("python ", f"{sys.executable} ", 1)
-    subprocess.run(again, shell=True, check=True, env=environment, capture_output=True, timeout=300)
-    assert outputs(stopped) == outputs(whole)
+    python, script, *again = shlex.split(line.split("to go on: ")[1])
+    assert (python, script) == ("python", str(ROOT / TRAIN))
+    succeed(TRAIN, *again)
+    assert outputs(stopped) == expected
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint_kept(features, tmp_path):
@@ -156,8 +176,7 @@ def test_resuming_with_other_data_or_settings_is_refused(features, tmp_path):
 
 
 def test_resume_auto_starts_where_there_is_no_checkpoint_and_else_goes_on(features, tmp_path):
-    whole, folder = tmp_path / "whole", tmp_path / "run"
-    succeed(TRAIN, *settings(features, whole))
+    folder = tmp_path / "run"
     process = start(TRAIN, *settings(features, folder, "resume=auto"))
     wait_for(process, folder / "config.yaml")
     process.kill()
