@@ -101,6 +101,13 @@ def test_momentum_and_dropout_of_zero_are_obeyed(pairs):
     assert not np.allclose(embedding(dropout=0.0), embedding())
 
 
+def test_a_number_may_be_numpys_or_its_text(pairs):
+    expected = quick(hdn=16, dropout=0.25).fit_transform(*pairs)
+    for hdn, dropout in ((np.int64(16), np.float32(0.25)), ("16", "0.25")):
+        found = quick(hdn=hdn, dropout=dropout).fit_transform(*pairs)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_saved_model_is_the_same_model(pairs, tmp_path):
     net = quick(scaling="minmax", act="sigmoid", untied=True).fit(*pairs)
     net.save(tmp_path / "model.pt")
@@ -149,6 +156,9 @@ def test_mistakes_are_refused(pairs, tmp_path):
         ({"act": "tan"}, "act=tan: choose one of tanh"),
         ({"epochs": -1}, "epochs=-1"),
         ({"missing": "guess"}, "missing=guess"),
+        ({"seed": None}, "^seed=None: field 'seed' is not Optional$"),
+        ({"hdn": 16.0}, "^hdn=16.0: Value '16.0' of type 'float' could not be converted to Int"),
+        ({"hdn": "wide"}, "^hdn=wide: Value 'wide' of type 'str' could not be converted to Int"),
     ):
         with pytest.raises(ValueError, match=match):
             quick(**more).fit(*pairs)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
@@ -94,6 +95,8 @@ def _set(config: DictConfig, key: str, value: Any, word: str) -> None:  # noqa: 
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
         raise UserError(f"{word}: no such setting{hint}")
+    if isinstance(value, np.generic):
+        value = value.item()  # OmegaConf takes Python's own numbers only
     try:
         OmegaConf.update(config, key, value, force_add=free)
     except OmegaConfBaseException as error:

@@ -140,25 +140,6 @@ def test_every_experiment_says_what_it_is_and_how_it_is_run():
         assert f"experiment={path.stem}" in text, path
 
 
-def commands(program):
-    """The README's command lines of a script, without the placeholders of a person's own files."""
-    lines = (CONF.parent / "README.md").read_text().splitlines()
-    found = [line.partition(" #")[0] for line in lines if line.startswith(f"python {program}")]
-    return [shlex.split(line)[2:] for line in found]
-
-
-@pytest.mark.parametrize("arguments", commands("scripts/train.py"))
-def test_the_readmes_commands_compose(arguments):
-    assert isinstance(composed("train", *arguments), TrainConfig)
-
-
-@pytest.mark.parametrize("name", ["embed", "compare"])
-def test_the_readmes_other_commands_compose(name):
-    assert commands(f"scripts/{name}.py")
-    for arguments in commands(f"scripts/{name}.py"):
-        composed(name, *arguments)
-
-
 def test_the_readmes_everyday_settings_are_settings():
     text = (CONF.parent / "README.md").read_text()
     table = text.split("### Everyday settings")[1].split("\n\n")[1]

@@ -173,7 +173,9 @@ def test_the_final_model_is_the_best_one_where_a_checkpoint_of_it_is_kept(tmp_pa
     for own, expected in zip(found.weights, weights[at], strict=True):
         assert torch.equal(own, expected)
     assert not found.module.automatic_optimization
-    again = load_bundle(tmp_path)
+    with caplog.at_level("INFO"):
+        again = load_bundle(tmp_path)
+    assert "best.ckpt: the best checkpoint is taken" in caplog.text
     for own, expected in zip(again.network.parameters(), weights[at], strict=True):
         assert torch.equal(own, expected)
 

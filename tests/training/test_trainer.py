@@ -1,6 +1,8 @@
 """Every setting of Lightning's Trainer and every stock callback works, or is refused."""
 
 import inspect
+import os
+import random
 import warnings
 from copy import deepcopy
 from dataclasses import fields
@@ -507,14 +509,15 @@ def test_the_log_says_which_loop_runs_and_why(store, caplog):
 def test_a_training_leaves_the_callers_random_numbers_alone(store, monkeypatch):
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002 — the caller's
-    expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    random.seed(5)
+    expected = torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
     trained(store)
+    assert random.random() == expected[2]
     assert torch.equal(torch.rand(3), expected[0])
     assert np.array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
-    import os
-
     assert "PL_GLOBAL_SEED" not in os.environ
 
 

@@ -74,7 +74,9 @@ class Explained(Callback):
                 "either the rows of the modalities do not belong together (shuffled pairs), or one "
                 "says nothing of the other, or the network has learned its rows by heart"
             )
-        log.warning("translation %s is no better than the mean, on %s; %s", bad, where, why)
+        log.warning(
+            "translation %s is no better than the mean, on %s; %s", " and ".join(bad), where, why
+        )
 
 
 def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) -> dict[str, float]:

@@ -1,0 +1,188 @@
+"""README.md and docs/ as they stand: what is written there can be typed, and what it names exists.
+
+docs/extending.md is followed to the letter in test_extending.py.
+"""
+
+import itertools
+import re
+import shlex
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from sklearn.datasets import dump_svmlight_file
+
+from bidnn.original.command_line import parse
+from bidnn.programs.config import PROGRAMS
+from bidnn.programs.help import explain
+from bidnn.programs.settings import compose_program, typed
+from tests.programs.running import ROOT, run, succeed
+
+README = (ROOT / "README.md").read_text()
+PAGES = {"README.md": README} | {
+    path.name: path.read_text()
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    if path.name != "extending.md"
+}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
+SPAN = re.compile(r"`([^`]+)`")
+
+
+def typed_lines(text):
+    """The command lines of a page's blocks, then those of its prose that leave nothing out."""
+    begins = ("python ", "bidnn ", "make ")
+    for language, block in BLOCK.findall(text):
+        if language in ("", "sh"):
+            lines = (line.partition(" #")[0].strip() for line in block.splitlines())
+            yield from (line for line in lines if line.startswith(begins))
+    for span in SPAN.findall(BLOCK.sub("", text)):
+        line = " ".join(span.split())
+        if line.startswith(begins) and "…" not in line and line != "python -m bidnn":
+            yield line
+
+
+def command(line):
+    """The program that a line calls, and its arguments; `original` is one, too."""
+    words = shlex.split(line)
+    if words[0] == "make":
+        return "make", words[1:]
+    if words[0] == "python" and words[1] != "-m":
+        assert (ROOT / words[1]).is_file(), line
+        return words[1].removeprefix("scripts/").removesuffix(".py"), words[2:]
+    rest = words[1:] if words[0] == "bidnn" else words[3:]
+    assert words[0] == "bidnn" or words[1:3] == ["-m", "bidnn"], line
+    return (rest[0], rest[1:]) if rest[0] in (*PROGRAMS, "evaluate") else ("original", rest)
+
+
+LINES = list(dict.fromkeys(line for text in PAGES.values() for line in typed_lines(text)))
+OF_PROGRAMS = [line for line in LINES if command(line)[0] in PROGRAMS]
+
+
+def test_the_pages_are_read():
+    programs = [command(line)[0] for line in LINES]
+    assert {*PROGRAMS, "evaluate", "original", "make"} - set(programs) == {"convert"}  # not whole
+    assert programs.count("train") >= 8
+
+
+@pytest.mark.parametrize("line", OF_PROGRAMS)
+def test_every_setting_of_a_command_is_one(line):
+    program, arguments = command(line)
+    if "--help" in arguments:
+        asked = ["model.hdn" if a == "KEY" else a for a in arguments if a != "--help"]
+        assert explain(program, asked)
+        return
+    overrides = OverridesParser.create().parse_overrides([a for a in arguments if a != "-m"])
+    sweeps = [o.is_sweep_override() for o in overrides]
+    assert any(sweeps) == ("-m" in arguments)
+    values = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if sweep
+        else [o.input_line]
+        for o, sweep in zip(overrides, sweeps, strict=True)
+    ]
+    every = list(itertools.product(*values))
+    for settings in {every[0], every[-1]}:
+        config = typed(compose_program(program, [*settings, "run_dir=somewhere"]))
+        assert isinstance(config, PROGRAMS[program])
+
+
+def test_what_make_is_told_is_a_target_and_a_row_of_the_bench():
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    rows = succeed("benchmarks/bench.py", "--list").out.split()
+    for line in LINES:
+        program, arguments = command(line)
+        if program == "make":
+            assert arguments[0] in targets, line
+            for names in arguments[1:]:
+                assert set(names.removeprefix("NAMES=").split()) <= set(rows), line
+
+
+def test_the_environment_is_activated_before_the_first_command_that_needs_it():
+    activation = "source .venv/bin/activate"
+    assert README.index(activation) < README.index("python scripts/")
+    assert "VENV := .venv\n" in (ROOT / "Makefile").read_text()
+
+
+def test_the_tests_that_keep_a_promise_are_there():
+    named = {name for text in PAGES.values() for name in re.findall(r"\btest_\w+\.py", text)}
+    assert len(named) > 5
+    assert named <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the files that the README calls a person's own."""
+    folder = tmp_path_factory.mktemp("readme")
+    generator = np.random.default_rng(0)
+    first = generator.uniform(0.1, 0.9, (60, 5)).astype("f4")
+    second = generator.uniform(0.1, 0.9, (60, 7)).astype("f4")
+    first[:10], second[10:20] = np.nan, np.nan
+    for name in ("features.npz", "new.npz"):
+        np.savez(folder / name, first=first, second=second, label=np.arange(60) % 3)
+    np.save(folder / "text.npy", first)
+    np.save(folder / "image.npy", second)
+    vectors = {"embedding": np.hstack([first, first]), "present": np.ones((60, 2), bool)}
+    vectors["present"][:30, 0] = False
+    vectors["embedding"][:10] = 0.5
+    np.savez(folder / "embedding.npz", **vectors, label=np.arange(60) % 3)
+    rows = generator.uniform(0.1, 0.9, (12, 4196)).round(3)
+    rows[0, :100], rows[1, 100:] = 0, 0
+    for name in ("features.txt", "dataset.txt"):
+        with (folder / name).open("wb") as file:
+            dump_svmlight_file(rows, np.arange(12), file, zero_based=False)
+    (folder / "evaluate.py").write_text("#!/bin/sh\necho evaluated $1\n")
+    (folder / "evaluate.py").chmod(0o755)
+    train = ("data=npz", "data.path=features.npz", *SHORTER["train"])
+    succeed("scripts/train.py", *train, "hydra.run.dir=runs/DATE/TIME", cwd=folder)
+    return folder
+
+
+SHORTER = {
+    "train": ("model.hdn=8", "model.rep=4", "trainer.max_epochs=1", "callbacks.progress=null"),
+    "original": ("-e", "1"),
+}
+IN_BLOCKS = [
+    line
+    for line in typed_lines("".join(f"```{a}\n{b}```\n" for a, b in BLOCK.findall(README)))
+    if command(line)[0] in ("train", "embed", "evaluate", "original")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", IN_BLOCKS)
+def test_the_readmes_commands_do_as_pasted_only_shorter(place, line):
+    program, _ = command(line)
+    words = shlex.split(line)
+    if program == "original":  # of the paper's size, which test_programs.py has
+        assert parse(words[3:]).hdn == 2048
+        words = ["8" if word == "2048" else word for word in words]
+    called = "-m bidnn" if words[1] == "-m" else words[1]
+    rest = words[3:] if words[1] == "-m" else words[2:]
+    ended = run(called, *rest, *SHORTER.get(program, ()), cwd=place)
+    assert ended.status == 0, ended.out + ended.err
+    assert "Traceback" not in ended.err
+
+
+def small(code):
+    """A block of the README, its networks and trainings made small."""
+    code = code.replace("hdn=256, rep=128, epochs=200", "hdn=8, rep=4, epochs=2")
+    code = code.replace('recipe="crossmodal", ', 'recipe="crossmodal", epochs=2, ')
+    return code.replace("hdn=2048, rep=2048", "hdn=8, rep=4, epochs=2")
+
+
+def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+    (code,) = (block for language, block in BLOCK.findall(README) if language == "python")
+    assert small(code).count("epochs=2") == code.count("BiDNN(") == 3
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    first, second = generator.uniform(-0.5, 0.5, (2, 80, 5)).astype("f4")
+    first[:5], second[5:10] = np.nan, np.nan
+    rows = generator.uniform(0.1, 0.9, (12, 4196))
+    names = {"first": first, "second": second, "X": rows}
+    exec(compile(small(code), "README.md", "exec"), names)
+    assert names["embedding"].shape == (80, 4)
+    assert names["second_from_first"].shape == second.shape
+    assert -10 < float(capsys.readouterr().out.splitlines()[-1]) < 1
+    assert (tmp_path / "model.pt").is_file()
+    assert (tmp_path / "runs" / "mine" / "checkpoints" / "last.ckpt").is_file()
+    assert names["out"].shape == (12, 4)
