@@ -37,6 +37,24 @@ def compose_training(
     return finished(config)
 
 
+def split_settings(settings: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Choices of a group, as on the command line, and values of single keys.
+
+    Raises:
+        UserError: if a choice is no name of a file.
+    """
+    choices: list[str] = []
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        if not isinstance(value, str | int | float) or not (CONF / key).is_dir():
+            values[key] = value
+        elif isinstance(value, str) and value.replace("_", "").isalnum():
+            choices.append(f"{key}={value}")
+        else:
+            raise UserError(f"{key}={value!r}: name a file of conf/{key}")
+    return choices, values
+
+
 def compose_program(name: str, overrides: Sequence[str]) -> DictConfig:
     """What a program would compose; a Hydra program that calls this is not disturbed.
 
