@@ -17,7 +17,6 @@ from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
 from bidnn.original.config import FIELDS, Config
-from bidnn.original.model_file import read_model
 from bidnn.original.rows import read_rows
 from bidnn.original.saved import load_model, save_model
 from bidnn.original.settings import as_settings, settings_of
@@ -244,26 +243,13 @@ class BiDNN:
         if self.config.fname_out is None:
             fixed.append("output.path=null")
         training = compose_training([*fixed, *choices], values, words=words)
-        start = None if self.config.load_model is None else self._start(training, store)
         more: list[Callback] = list(callbacks)
         if self.config.save_model:
             more.append(WriteModel(self.config.save_model, training.output))
         quiet_lightning()
         with said(self.config.verbosity):
-            fitted = fit(training, store, callbacks=more, words=PYTHON, start=start)
+            fitted = fit(training, store, callbacks=more, words=PYTHON)
         self._model, self._metrics = fitted.model, fitted.metrics
-
-    def _start(self, training: Any, store: PairStore) -> Model:  # noqa: ANN401 — a TrainConfig
-        """The model of `load_model`."""
-        from bidnn.training.fit import pair_data, scaled_like, start_model
-
-        path = Path(str(self.config.load_model))
-        if path.suffix == ".npz":
-            model = Model.of(read_model(path, training.model), training.scaling)
-            model = model.with_missing(training.embedding.missing)
-            return scaled_like(model, pair_data(training, store))
-        training = dataclasses.replace(training, checkpoint=str(path))
-        return start_model(training, pair_data(training, store))
 
     def _rows(self) -> PairStore:
         if self._store is None:

@@ -78,7 +78,7 @@ FIELDS: dict[str, str | None] = {
     "untied": "model.tied",
     "l2_norm": "output.l2_norm",
     "batch_size": "data.batch_size",
-    "load_model": None,
+    "load_model": "checkpoint",
     "save_model": None,
     "write_after": "output.every_n_epochs",
     "crossmodal": "output.kind",

@@ -22,7 +22,8 @@ def as_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
         UserError: if there are to be fewer than no epochs, which would mean no end here.
     """
     words = {key: name for name in given if (key := FIELDS[name]) is not None}
-    unset = [name for name in ("fname_out", "missing") if given.get(name) is None]
+    optional = ("fname_out", "load_model", "missing")
+    unset = [name for name in optional if given.get(name) is None]
     values = {key: given[name] for key, name in words.items() if name not in unset}
     if "untied" in given:
         values["model.tied"] = not given["untied"]
