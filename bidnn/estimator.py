@@ -55,6 +55,7 @@ class BiDNN:
         config: Config | None = None,
         *,
         recipe: str | None = None,
+        config_dir: str | Path | None = None,
         **settings: Any,  # noqa: ANN401 — of any setting's type
     ) -> None:
         """Takes settings; nothing is read or built yet.
@@ -62,6 +63,8 @@ class BiDNN:
         Args:
             config: the original's settings; those that differ from the defaults count as given.
             recipe: a file of conf/experiment; None: `incomplete` for `fit`, `paper` for `train`.
+            config_dir: a folder of your own recipes, choices and classes, as `--config-dir` of the
+                programs (docs/extending.md).
             **settings: fields of Config, or settings of `bidnn train`: a key, its dots as two
                 underscores (`optimizer__lr=0.01`, or `**{"optimizer.lr": 0.01}`), or a group
                 (`loss="incomplete"`). `run_dir` names a folder for checkpoints, metrics and
@@ -79,6 +82,7 @@ class BiDNN:
         known = {name: value for name, value in settings.items() if name in FIELDS}
         self.config = dataclasses.replace(base, **known)
         self.recipe = recipe
+        self.config_dir = None if config_dir is None else Path(config_dir)
         changed = {n for n in FIELDS if getattr(base, n) != getattr(Config(), n)}
         self._given = changed | set(known)
         self._settings = {
@@ -234,7 +238,8 @@ class BiDNN:
         from bidnn.training.fit import fit, quiet_lightning
 
         values, words = as_settings(given)
-        choices, values = split_settings(values | self._settings)
+        own = [] if self.config_dir is None else [self.config_dir]
+        choices, values = split_settings(values | self._settings, own)
         fixed = [f"experiment={recipe}", "data=arrays", "callbacks.report=null"]
         if "run_dir" not in values:
             fixed += ["run_dir=null", "logger=none"]
@@ -242,7 +247,7 @@ class BiDNN:
             fixed.append("callbacks.progress=null")
         if self.config.fname_out is None:
             fixed.append("output.path=null")
-        training = compose_training([*fixed, *choices], values, words=words)
+        training = compose_training([*fixed, *choices], values, words=words, folders=own)
         more: list[Callback] = list(callbacks)
         if self.config.save_model:
             more.append(WriteModel(self.config.save_model, training.output))
