@@ -3,6 +3,7 @@
 Shapes are those of `network.py`.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Self
@@ -69,6 +70,18 @@ class Model(nn.Module):
             )
         self.halves = (mod1size, mod2size) if inputs else (network.rep // 2, network.rep // 2)
         self.finish = Finish(sum(self.halves), embedding)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves or converts the model, as `to` does, but never rounds scaling and finishing."""
+
+        def unrounded(values: Tensor) -> Tensor:
+            changed = fn(values)
+            exact = torch.promote_types(changed.dtype, torch.float32)
+            return changed if changed.dtype == exact else values.to(changed.device, exact)
+
+        for name, part in self.named_children():
+            part._apply(fn if name == "network" else unrounded, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @classmethod
     def of(cls, network: PairNetwork, scaling: ScalingConfig | None = None) -> Self:
