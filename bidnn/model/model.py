@@ -44,7 +44,7 @@ class Model(nn.Module):
         scaling: ScalingConfig | None = None,
         embedding: EmbeddingConfig | None = None,
     ) -> None:
-        """Builds it untrained; scaling and embedding start with neutral figures.
+        """Builds it untrained; scaling and embedding start with neutral statistics.
 
         Args:
             mod1size: columns of the first modality.
@@ -147,7 +147,7 @@ class Model(nn.Module):
         return finished
 
     def fit_embedding(self, store: PairStore, rows: NDArray[np.int64]) -> None:
-        """Finds the figures that the embedding needs, for every strategy, from complete rows.
+        """Finds the statistics that the embedding needs, for every strategy, from complete rows.
 
         Args:
             store: where they are.
