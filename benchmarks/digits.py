@@ -26,7 +26,7 @@ def main() -> None:
     for seed in range(3):
         net = BiDNN(hdn=256, rep=128, epochs=200, seed=seed, verbosity=0)
         vectors = net.fit_transform(store.first, store.second)
-        found = retrieve(vectors, vectors, relevance, exclude_self=True).figures()
+        found = retrieve(vectors, vectors, relevance, exclude_self=True).metrics()
         errors = [
             net.translate(first=store.first) - store.second,
             net.translate(second=store.second) - store.first,

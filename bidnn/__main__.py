@@ -8,7 +8,6 @@ from importlib.metadata import version
 from bidnn.errors import CommandFailedError, UserError
 from bidnn.programs.processes import program_of_this_process
 
-LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.INFO)
 PROGRAMS = {
     "train": "train on rows of two modalities, embed every row",
     "embed": "embed or complete rows with a trained model",
@@ -46,6 +45,7 @@ def main() -> None:
 def original(arguments: Sequence[str]) -> None:
     """The original's command line; exits with status 1 and one line if something is wrong."""
     from bidnn.original.command_line import parse
+    from bidnn.original.verbosity import LEVELS
 
     config = parse(arguments)
     logging.basicConfig(level=LEVELS[config.verbosity], format="%(message)s", stream=sys.stderr)

@@ -1,41 +1,32 @@
 """The Python interface: the original's verbs, and scikit-learn's, on one class."""
 
 import dataclasses
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
-from bidnn.architecture import Activation
-from bidnn.data.formats.arrays import label_texts, store_arrays
-from bidnn.data.formats.libsvm.grammar import IndexBase
-from bidnn.data.sources import open_libsvm, split_store
+from bidnn.data.formats.arrays import as_matrix, store_arrays, store_given
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_not_read
-from bidnn.model.finishing import STRATEGIES, MissingStrategy
+from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
-from bidnn.model.saved import describe_model, load_bundle, save_bundle
 from bidnn.original.config import FIELDS, Config
-from bidnn.original.model_file import original_network, read_model, write_model
+from bidnn.original.rows import read_rows
+from bidnn.original.saved import load_model, save_model
+from bidnn.original.settings import as_settings, settings_of
+from bidnn.original.verbosity import said
+from bidnn.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from lightning import Callback
 
-LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.INFO)
-FOREIGN = (".npy", ".txt", ".parquet", ".h5", ".hdf5", ".mat", ".csv", ".json", ".safetensors")
-TOP_LEVEL = (
-    *("activation", "callbacks", "checkpoint", "data", "embedding", "logger", "loss", "missing"),
-    *("model", "objective", "optimizer", "output", "resume", "run_dir", "scaling", "seed", "size"),
-    *("speed", "trainer", "tying"),
-)
+TOP_LEVEL = (*(field.name for field in dataclasses.fields(TrainConfig)), "size", "tying")
 """Settings and groups of `bidnn train` that have no dot in their name."""
 RECIPE, PAPER = "incomplete", "paper"
 
@@ -64,6 +55,7 @@ class BiDNN:
         config: Config | None = None,
         *,
         recipe: str | None = None,
+        config_dir: str | Path | None = None,
         **settings: Any,  # noqa: ANN401 — of any setting's type
     ) -> None:
         """Takes settings; nothing is read or built yet.
@@ -71,6 +63,8 @@ class BiDNN:
         Args:
             config: the original's settings; those that differ from the defaults count as given.
             recipe: a file of conf/experiment; None: `incomplete` for `fit`, `paper` for `train`.
+            config_dir: a folder of your own recipes, choices and classes, as `--config-dir` of the
+                programs (docs/extending.md).
             **settings: fields of Config, or settings of `bidnn train`: a key, its dots as two
                 underscores (`optimizer__lr=0.01`, or `**{"optimizer.lr": 0.01}`), or a group
                 (`loss="incomplete"`). `run_dir` names a folder for checkpoints, metrics and
@@ -88,6 +82,7 @@ class BiDNN:
         known = {name: value for name, value in settings.items() if name in FIELDS}
         self.config = dataclasses.replace(base, **known)
         self.recipe = recipe
+        self.config_dir = None if config_dir is None else Path(config_dir)
         changed = {n for n in FIELDS if getattr(base, n) != getattr(Config(), n)}
         self._given = changed | set(known)
         self._settings = {
@@ -114,27 +109,7 @@ class BiDNN:
             UserError: if sizes are not set, or X has others.
             OSError: if the file cannot be read.
         """
-        config = self.config
-        if config.mod1size is None or config.mod2size is None:
-            raise UserError("mod1size and mod2size are not set; Config(mod1size=…, mod2size=…)")
-        sizes = (config.mod1size, config.mod2size)
-        zeroes = config.ignore_zeroes
-        if X is None:
-            if config.fname_in is None:
-                raise UserError("no rows: give load_dataset a matrix, or set fname_in")
-            path = Path(config.fname_in)
-            self._store = open_libsvm(path, *sizes, IndexBase.auto, ignore_zeroes=zeroes)
-            return self
-        if X.shape[1] != sum(sizes):
-            raise UserError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
-        text = None if labels is None else label_texts(labels, "labels")
-        if sparse.issparse(X):
-            rows = sparse.csr_array(X, dtype=np.float32)
-            parts = rows[:, : sizes[0]], rows[:, sizes[0] :]
-            self._store = split_store(parts, text, ignore_zeroes=zeroes, name="X")
-        else:
-            first, second = np.hsplit(_matrix(X), [sizes[0]])
-            self._store = store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
+        self._store = read_rows(self.config, X, labels)
         return self
 
     def train(self) -> Self:
@@ -174,7 +149,7 @@ class BiDNN:
         Raises:
             UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
-        store = store_arrays(_matrix(first), _matrix(second))
+        store = store_arrays(as_matrix(first), as_matrix(second))
         self.config = dataclasses.replace(
             self.config, mod1size=store.mod1size, mod2size=store.mod2size
         )
@@ -247,21 +222,7 @@ class BiDNN:
             UserError: if the original's format cannot hold the model.
             OSError: if the file cannot be written.
         """
-        path, model = Path(path), self._trained()
-        if path.suffix in FOREIGN:
-            raise UserError(
-                f"{path}: {path.suffix} is another program's format; a model is .pt, or .npz for "
-                "the original's program"
-            )
-        if path.suffix == ".npz":
-            if model.missing is not MissingStrategy.duplicate and model.strategies == STRATEGIES:
-                raise UserError(
-                    f"{path}: the original's model files are loaded with missing=duplicate, not "
-                    f"missing={model.missing.value}; train with that, or save as .pt"
-                )
-            write_model(path, original_network(path, model))
-        else:
-            save_bundle(path, model)
+        save_model(Path(path), self._trained())
 
     def _train(
         self,
@@ -271,43 +232,29 @@ class BiDNN:
         callbacks: Sequence["Callback"] = (),
     ) -> None:
         # Lightning and Hydra are a second of starting, which embedding does without.
-        from bidnn.programs.settings import compose_training
+        from bidnn.programs.settings import compose_training, split_settings
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
         from bidnn.training.fit import fit, quiet_lightning
 
-        choices, values, words = settings_of(given)
-        own_choices, own_values = split_settings(self._settings)
+        values, words = as_settings(given)
+        own = [] if self.config_dir is None else [self.config_dir]
+        choices, values = split_settings(values | self._settings, own)
         fixed = [f"experiment={recipe}", "data=arrays", "callbacks.report=null"]
-        if "run_dir" not in own_values:
+        if "run_dir" not in values:
             fixed += ["run_dir=null", "logger=none"]
         if self.config.verbosity < 3:
             fixed.append("callbacks.progress=null")
         if self.config.fname_out is None:
             fixed.append("output.path=null")
-        training = compose_training(
-            [*fixed, *choices, *own_choices], values | own_values, words=words
-        )
-        start = None if self.config.load_model is None else self._start(training, store)
+        training = compose_training([*fixed, *choices], values, words=words, folders=own)
         more: list[Callback] = list(callbacks)
         if self.config.save_model:
             more.append(WriteModel(self.config.save_model, training.output))
         quiet_lightning()
         with said(self.config.verbosity):
-            fitted = fit(training, store, callbacks=more, words=PYTHON, start=start)
+            fitted = fit(training, store, callbacks=more, words=PYTHON)
         self._model, self._metrics = fitted.model, fitted.metrics
-
-    def _start(self, training: Any, store: PairStore) -> Model:  # noqa: ANN401 — a TrainConfig
-        """The model of `load_model`."""
-        from bidnn.training.fit import pair_data, scaled_like, start_model
-
-        path = Path(str(self.config.load_model))
-        if path.suffix == ".npz":
-            model = Model.of(read_model(path, training.model), training.scaling)
-            model = model.with_missing(training.embedding.missing)
-            return scaled_like(model, pair_data(training, store))
-        training = dataclasses.replace(training, checkpoint=str(path))
-        return start_model(training, pair_data(training, store))
 
     def _rows(self) -> PairStore:
         if self._store is None:
@@ -331,95 +278,10 @@ def load(path: str | Path, *, act: str = "tanh") -> BiDNN:
         FileNotFoundError: if there is no such file.
         UserError: if it is no model, damaged, or altered.
     """
-    path = Path(path)
-    if path.suffix == ".npz":
-        if act not in [member.value for member in Activation]:
-            known = ", ".join(member.value for member in Activation)
-            raise UserError(f"act={act}: choose one of {known}")
-        model = Model.of(read_model(path, act=act)).with_missing(MissingStrategy.duplicate)
-    else:
-        model = load_bundle(path)
-    model.eval()
-    net = BiDNN(mod1size=model.mod1size, mod2size=model.mod2size, **_settings_of_model(model))
+    model = load_model(Path(path), act)
+    net = BiDNN(mod1size=model.mod1size, mod2size=model.mod2size, **settings_of(model))
     net._model = model
     return net
-
-
-def _settings_of_model(model: Model) -> dict[str, Any]:
-    """Settings by which `fit` trains such a model anew."""
-    described = describe_model(model)
-    network = dict(described["network"])
-    found = {
-        "hdn": network.pop("hdn"),
-        "rep": network.pop("rep"),
-        "act": network.pop("activation"),
-        "output_act": network.pop("output_activation"),
-        "dropout": network.pop("dropout"),
-        "untied": not network.pop("tied"),
-        "scaling": described["scaling"],
-    }
-    same = len(set(described["transforms"])) == 1
-    found["scaling__transform"] = described["transforms"][0] if same else "auto"
-    found |= {f"model__{name}": value for name, value in network.items()}
-    found |= {f"embedding__{name}": value for name, value in described["embedding"].items()}
-    if not network["self_paths"]:
-        found["loss"] = "separate_means"
-    return found
-
-
-def settings_of(given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any], dict[str, str]]:
-    """The original's settings as ours: choices, values by key, and which name a key came from."""
-    choices: list[str] = []
-    values: dict[str, Any] = {}
-    words: dict[str, str] = {}
-    for name, value in given.items():
-        key = FIELDS[name] or ""
-        if name == "scaling":
-            choices.append(_choice("scaling", value))
-        elif name == "untied":
-            values[key] = not value
-        elif name == "crossmodal":
-            values[key] = "crossmodal" if value else "embedding"
-        elif key and not (value is None and name in ("fname_out", "missing")):
-            values[key] = value
-        if key:
-            words[key] = name
-    if "epochs" in given:
-        values["trainer.max_steps"] = -1
-        if isinstance(given["epochs"], int) and given["epochs"] < 0:
-            raise UserError(f"epochs={given['epochs']}: must be at least 0")
-    return choices, values, words
-
-
-def split_settings(settings: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Choices of a group, which come first, and values of single keys."""
-    from bidnn.programs.config import CONF
-
-    choices, values = [], {}
-    for key, value in settings.items():
-        if isinstance(value, str) and (CONF / key).is_dir():
-            choices.append(_choice(key, value))
-        else:
-            values[key] = value
-    return choices, values
-
-
-@contextmanager
-def said(verbosity: int) -> Iterator[None]:
-    """Lets our log say as much as `verbosity` allows, for a while."""
-    log = logging.getLogger("bidnn")
-    before = log.level
-    log.setLevel(LEVELS[max(0, min(verbosity, 3))])
-    try:
-        yield
-    finally:
-        log.setLevel(before)
-
-
-def _choice(group: str, value: Any) -> str:  # noqa: ANN401 — checked here
-    if not isinstance(value, str) or not value.replace("_", "").isalnum():
-        raise UserError(f"{group}={value!r}: name a file of conf/{group}")
-    return f"{group}={value}"
 
 
 def _strategy(value: str) -> MissingStrategy:
@@ -430,28 +292,8 @@ def _strategy(value: str) -> MissingStrategy:
         raise UserError(f"missing={value}: choose one of {known}") from None
 
 
-def _matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
-    if sparse.issparse(values):
-        return sparse.csr_array(values, dtype=np.float32)
-    return values if np.ma.isMaskedArray(values) else np.asarray(values)
-
-
-def _pair(
-    model: Model,
-    first: Any,  # noqa: ANN401 — an array, a sparse matrix or None
-    second: Any,  # noqa: ANN401 — likewise
-) -> PairStore:
-    """Rows to embed; a modality that is None is missing in all of them."""
-    if first is None and second is None:
-        raise UserError("no rows: give first, second, or both")
-    given = [None if values is None else _matrix(values) for values in (first, second)]
-    rows = next(values.shape[0] for values in given if values is not None)
-    sizes = (model.mod1size, model.mod2size)
-    filled = (
-        np.full((1, size), np.nan, np.float32).repeat(rows, axis=0) if values is None else values
-        for values, size in zip(given, sizes, strict=True)
-    )
-    store = store_arrays(*filled)
+def _pair(model: Model, first: ArrayLike | None, second: ArrayLike | None) -> PairStore:
+    store = store_given(first, second, (model.mod1size, model.mod2size))
     check_sizes(model, store)
     return store
 

@@ -145,6 +145,16 @@ def test_loading_a_model_and_training_nothing_only_predicts(tmp_path):
     np.testing.assert_array_equal(again["arr_0"], golden["final_00"])
 
 
+def test_a_training_starts_from_a_model_file_of_the_original(pairs, tmp_path):
+    trained = quick(mod1size=3, mod2size=5).load_dataset(np.hstack(pairs)).train()
+    trained.save(tmp_path / "m.npz")
+    again = quick(checkpoint=str(tmp_path / "m.npz"), recipe="paper", epochs=0).fit(*pairs)
+    np.testing.assert_array_equal(again.transform(*pairs), trained.transform(*pairs))
+    net = quick(load_model=str(tmp_path / "m.npz"), model="concat_autoencoder", recipe="paper")
+    with pytest.raises(ValueError, match=r"m\.npz: a model file of the original; set model=bidnn"):
+        net.fit(*pairs)
+
+
 def test_mistakes_are_refused(pairs, tmp_path):
     conf = Config()
     with pytest.raises(AttributeError):

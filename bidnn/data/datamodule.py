@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +22,33 @@ CHUNK_BYTES = 16 * 2**20
 CHUNK_BATCHES = 64
 
 
-class Chunk(NamedTuple):
-    """Consecutive batches, gathered at once, because a gather costs as much as a small batch."""
+class Chunk:
+    """Consecutive batches, gathered at once, because a gather costs as much as a small batch.
 
-    first: Tensor  # (rows, mod1size)
-    second: Tensor  # (rows, mod2size)
-    batch: int  # rows of one batch
-    present: Tensor | None = None  # (rows, 2) bool; None if all rows are complete
+    Neither a tuple nor a dataclass, whose tensors Lightning would convert to the precision of the
+    weights: rows are rounded after they are scaled, not before.
+    """
+
+    __slots__ = ("batch", "first", "present", "second")
+
+    def __init__(
+        self, first: Tensor, second: Tensor, batch: int, present: Tensor | None = None
+    ) -> None:
+        """Takes rows.
+
+        Args:
+            first: (rows, mod1size).
+            second: (rows, mod2size).
+            batch: rows of one batch.
+            present: (rows, 2) bool; None if all rows are complete.
+        """
+        self.first, self.second, self.batch, self.present = first, second, batch, present
+
+    def to(self, device: torch.device) -> "Chunk":
+        """The same rows on a device."""
+        present = None if self.present is None else self.present.to(device, non_blocking=True)
+        first, second = (part.to(device, non_blocking=True) for part in (self.first, self.second))
+        return Chunk(first, second, self.batch, present)
 
 
 def batches_per_chunk(store: PairStore, batch_size: int) -> int:

@@ -266,16 +266,31 @@ class Format:
         write: writes it.
         value_bytes: what one value takes, about.
         keeps_zeros: a zero takes as much as any value.
+        second_waits: modalities are written one after the other, so that the second is twice on
+            the disk for a while.
     """
 
     source: str
     write: Writer
     value_bytes: int
     keeps_zeros: bool
+    second_waits: bool = False
+
+    def room(self, rows: int, widths: tuple[int, int], *, joined: bool, files: int = 1) -> int:
+        """Bytes that are needed to write rows, about.
+
+        Args:
+            rows: how many.
+            widths: columns of both halves.
+            joined: the halves are one vector, see Table.
+            files: how many such files there will be.
+        """
+        waiting = widths[1] if self.second_waits and not joined else 0
+        return rows * (files * sum(widths) + waiting) * self.value_bytes
 
 
 FORMATS = {
-    ".npz": Format("npz", write_npz, 4, keeps_zeros=True),
+    ".npz": Format("npz", write_npz, 4, keeps_zeros=True, second_waits=True),
     ".npy": Format("npy", write_npy, 4, keeps_zeros=True),
 }
 TEXT = Format("libsvm", write_text, 12, keeps_zeros=False)

@@ -1,4 +1,4 @@
-"""Draws how figures fall as more rows miss a modality, for a paper or a README."""
+"""Draws how metrics fall as more rows miss a modality, for a paper or a README."""
 
 from typing import IO, Any
 
@@ -16,15 +16,15 @@ MARKS = "osD^vP*Xp<>h"
 COLOURS = [*(f"C{number}" for number in range(10)), "black", "gold"]
 
 
-def draw_curves(file: IO[bytes], figures: dict[str, dict[str, Curve]]) -> None:
-    """Draws one panel for each figure and one line with its deviation for each method.
+def draw_curves(file: IO[bytes], metrics: dict[str, dict[str, Curve]]) -> None:
+    """Draws one panel for each metric and one line with its deviation for each method.
 
     Args:
         file: takes a PNG of 200 dots an inch.
-        figures: by name of the figure and by method: (missing rate in [0, 1], mean, deviation).
-            What has no title in TITLES is called by its name; a figure without curves is left out.
+        metrics: by name of the metric and by method: (missing rate in [0, 1], mean, deviation).
+            What has no title in TITLES is called by its name; a metric without curves is left out.
     """
-    shown = {name: curves for name, curves in figures.items() if curves}
+    shown = {name: curves for name, curves in metrics.items() if curves}
     methods = list(dict.fromkeys(method for curves in shown.values() for method in curves))
     picture = Figure(figsize=(4.2 * max(1, len(shown)), 4.4), layout="constrained")
     FigureCanvasAgg(picture)

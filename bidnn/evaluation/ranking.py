@@ -30,7 +30,7 @@ class RetrievalScores:
     """Scores of each query, NaN for queries without any relevant document, and their means.
 
     Attributes:
-        cutoffs: the k of the figures at k.
+        cutoffs: the k of the metrics at k.
         average_precision: (queries,) in [0, 1].
         first_rank: (queries,) expected rank of the first relevant document, from 1; infinite where
             no relevant document is in the collection.
@@ -57,16 +57,16 @@ class RetrievalScores:
         counted = self.average_precision[self.counted]
         return float(counted.mean()) if len(counted) else float("nan")
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Means by name: map, median_rank, precision@k, recall@k, ndcg@k, queries, left_out.
 
         `queries` counts those that have a relevant document, `left_out` those that have none; where
-        there are no queries, all other figures are NaN.
+        there are no queries, all other metrics are NaN.
         """
         counted = self.counted
         queries = int(counted.sum())
         ranks = self.first_rank[counted]
-        figures = {
+        metrics = {
             "map": self.mean_average_precision,
             "median_rank": float(np.median(ranks)) if queries else float("nan"),
         }
@@ -74,8 +74,8 @@ class RetrievalScores:
             values = getattr(self, name)[counted]
             for column, k in enumerate(self.cutoffs):
                 mean = float(values[:, column].mean()) if queries else float("nan")
-                figures[f"{name}@{k}"] = mean
-        return figures | {"queries": queries, "left_out": len(counted) - queries}
+                metrics[f"{name}@{k}"] = mean
+        return metrics | {"queries": queries, "left_out": len(counted) - queries}
 
 
 def score_rows(

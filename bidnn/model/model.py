@@ -3,6 +3,7 @@
 Shapes are those of `network.py`.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Self
@@ -43,7 +44,7 @@ class Model(nn.Module):
         scaling: ScalingConfig | None = None,
         embedding: EmbeddingConfig | None = None,
     ) -> None:
-        """Builds it untrained; scaling and embedding start with neutral figures.
+        """Builds it untrained; scaling and embedding start with neutral statistics.
 
         Args:
             mod1size: columns of the first modality.
@@ -69,6 +70,18 @@ class Model(nn.Module):
             )
         self.halves = (mod1size, mod2size) if inputs else (network.rep // 2, network.rep // 2)
         self.finish = Finish(sum(self.halves), embedding)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves or converts the model, as `to` does, but never rounds scaling and finishing."""
+
+        def unrounded(values: Tensor) -> Tensor:
+            changed = fn(values)
+            exact = torch.promote_types(changed.dtype, torch.float32)
+            return changed if changed.dtype == exact else values.to(changed.device, exact)
+
+        for name, part in self.named_children():
+            part._apply(fn if name == "network" else unrounded, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @classmethod
     def of(cls, network: PairNetwork, scaling: ScalingConfig | None = None) -> Self:
@@ -134,7 +147,7 @@ class Model(nn.Module):
         return finished
 
     def fit_embedding(self, store: PairStore, rows: NDArray[np.int64]) -> None:
-        """Finds the figures that the embedding needs, for every strategy, from complete rows.
+        """Finds the statistics that the embedding needs, for every strategy, from complete rows.
 
         Args:
             store: where they are.

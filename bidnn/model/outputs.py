@@ -156,10 +156,10 @@ def join_parts(
     return path
 
 
-def output_size(model: Model, store: PairStore, config: OutputConfig) -> int:
-    """About how many bytes one output takes: 4 a value in arrays, 12 in text."""
-    value_bytes = format_of(output_path(config, None)).value_bytes
-    return len(store) * sum(_widths(model, config)) * value_bytes
+def output_room(model: Model, store: PairStore, config: OutputConfig, files: int = 1) -> int:
+    """About how many bytes so many outputs need on the disk: 4 a value in arrays, 12 in text."""
+    form, joined = format_of(output_path(config, None)), config.kind is OutputKind.embedding
+    return form.room(len(store), _widths(model, config), joined=joined, files=files)
 
 
 def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:

@@ -78,7 +78,7 @@ FIELDS: dict[str, str | None] = {
     "untied": "model.tied",
     "l2_norm": "output.l2_norm",
     "batch_size": "data.batch_size",
-    "load_model": None,
+    "load_model": "checkpoint",
     "save_model": None,
     "write_after": "output.every_n_epochs",
     "crossmodal": "output.kind",
@@ -89,8 +89,8 @@ FIELDS: dict[str, str | None] = {
     "fname_out": "output.path",
     "missing": "embedding.missing",
     "output_act": "model.output_activation",
-    "scaling": None,
+    "scaling": "scaling",
     "seed": "seed",
     "zero_based": "output.zero_based",
 }
-"""The setting of `bidnn train` that a field stands for; None: one of the interface itself."""
+"""The setting or group of `bidnn train` that a field stands for; None: of the interface itself."""

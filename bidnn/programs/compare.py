@@ -128,7 +128,7 @@ def _figures(
     clusters = kmeans_scores(vectors, labels, seeds=(seed,))
     figures = {
         "map": found.mean_average_precision,
-        "precision@10": found.figures()["precision@10"],
+        "precision@10": found.metrics()["precision@10"],
         "accuracy": clusters.accuracy.mean,
         "nmi": clusters.nmi.mean,
         "ari": clusters.ari.mean,

@@ -34,8 +34,8 @@ def run(config: ConvertConfig) -> None:
     store = open_rows(source, config.seed)
     log.info(store.describe())
     if form.keeps_zeros:
-        size = form.value_bytes * len(store) * (store.mod1size + store.mod2size)
-        check_room(path, size, f"output.path={path}")
+        room = form.room(len(store), (store.mod1size, store.mod2size), joined=False)
+        check_room(path, room, f"output.path={path}")
     files = export(store, path, zero_based=config.output.zero_based)
     settings = [
         f"data={form.source}",

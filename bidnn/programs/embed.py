@@ -7,7 +7,7 @@ import torch
 
 from bidnn.errors import UserError
 from bidnn.files import check_not_read, check_room, check_writable
-from bidnn.model.outputs import output_path, output_size, write_output
+from bidnn.model.outputs import output_path, output_room, write_output
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.rows import files_of, open_rows, source_of
@@ -41,8 +41,8 @@ def run(config: EmbedConfig) -> None:
         model = model.with_missing(config.missing)
     store = open_rows(source, config.seed, (model.mod1size, model.mod2size))
     log.info(store.describe())
-    size = output_size(model, store, output)
-    check_room(written, size, f"output.path={output.path}")
+    room = output_room(model, store, output)
+    check_room(written, room, f"output.path={output.path}")
     settings = {"checkpoint": config.checkpoint, "data": config.data, "output": output}
     write_record(Path(config.run_dir), store, plain_settings(settings))
     path = write_output(model, store, output, None)

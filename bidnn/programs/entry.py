@@ -28,7 +28,7 @@ from bidnn.programs.processes import (
     rank,
     resuming_command,
 )
-from bidnn.programs.settings import typed
+from bidnn.programs.settings import find_classes, typed
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +130,7 @@ def prepare_process() -> None:
     logging.captureWarnings(capture=True)
     if rank():
         logging.getLogger().setLevel(logging.WARNING)  # the first process says the rest
-    for folder in own_folders():
-        if folder not in sys.path:
-            sys.path.append(folder)  # own classes may lie beside the settings that name them
+    find_classes(own_folders())
 
 
 def leave_no_empty_folder(started: float) -> None:

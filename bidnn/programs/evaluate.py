@@ -119,7 +119,7 @@ def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) 
         if given.run is not None:
             write_run(Path(given.run), rank_targets(one, other))
         if given.qrels is not None:
-            return {name: float(value) for name, value in scores.figures().items()}
+            return {name: float(value) for name, value in scores.metrics().items()}
     labelled = queries.labels is not None and documents.labels is not None
     if given.by is None and not labelled and (given.run or given.measures):
         return {}
@@ -130,7 +130,7 @@ def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) 
     )
     if not scores.counted.any():
         raise UserError(f"{given.file}: no label is on two rows, so nothing is there to be found")
-    return {name: float(value) for name, value in scores.figures().items()}
+    return {name: float(value) for name, value in scores.metrics().items()}
 
 
 def _relevance(given: argparse.Namespace, queries: Vectors, documents: Vectors) -> Relevance:

@@ -1,13 +1,12 @@
 """What `--help` says of a program; `docs.py` has what it says of single settings."""
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bidnn.programs.config import CONF, PROGRAMS
 from bidnn.programs.docs import Settings, first_clause, summary
-from bidnn.programs.settings import compose_program
+from bidnn.programs.settings import compose_program, find_classes
 
 DAILY = {
     "train": (
@@ -60,7 +59,7 @@ def explain(program: str, arguments: Sequence[str]) -> str:
         UserError: if there is no such setting.
     """
     folders = [CONF, *own_folders(arguments)]
-    sys.path += [str(folder) for folder in folders[1:]]  # own classes lie beside their settings
+    find_classes(folders[1:])
     choices = groups(program, folders)
     keys = [a for a in arguments if "=" not in a and not a.startswith(("-", "~")) and a]
     keys = [key for key in keys if Path(key) not in folders]
@@ -69,8 +68,7 @@ def explain(program: str, arguments: Sequence[str]) -> str:
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     if "data" in choices and not any(o.startswith("data=") for o in overrides):
         overrides.append("data=digits")
-    overrides += [f"hydra.searchpath=[{','.join(f'file://{f.resolve()}' for f in folders[1:])}]"]
-    settings = Settings(program, compose_program(program, overrides), choices)
+    settings = Settings(program, compose_program(program, overrides, folders[1:]), choices)
     return "\n".join(settings.explain(key) for key in keys)
 
 

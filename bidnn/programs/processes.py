@@ -35,11 +35,13 @@ def one_job() -> Iterator[None]:
     import torch
     from hydra.core.hydra_config import HydraConfig
 
+    from bidnn.programs.quoting import setting
+
     before = dict(os.environ)
     hydra = HydraConfig.get()
-    folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
     own = [f"--config-dir={path}" for path in own_folders()]
-    arguments = [*own, *hydra.overrides.task, f"hydra.run.dir='{folder}'"]
+    folder = setting("hydra.run.dir", hydra.runtime.output_dir)
+    arguments = [*own, *hydra.overrides.task, folder]
     os.environ[JOB] = json.dumps({"program": hydra.job.config_name, "arguments": arguments})
     try:
         yield
@@ -54,14 +56,16 @@ def resuming_command() -> str:
     """What to type to go on with this run."""
     from hydra.core.hydra_config import HydraConfig
 
+    from bidnn.programs.quoting import typed_setting
+
     hydra = HydraConfig.get()
     kept = [a for a in hydra.overrides.task if not a.startswith(("resume=", "checkpoint="))]
-    folder = f"hydra.run.dir={hydra.runtime.output_dir}"
+    folder = typed_setting("hydra.run.dir", hydra.runtime.output_dir)
     program = ["python", sys.argv[0]]
     if not sys.argv[0].endswith(".py") or Path(sys.argv[0]).name == "__main__.py":
         program = ["bidnn", str(hydra.job.config_name)]
     own = [f"--config-dir={path}" for path in own_folders()]
-    return shlex.join([*program, *own, *kept, "resume=true", folder])
+    return f"{shlex.join([*program, *own, *kept])} resume=true {folder}"
 
 
 def own_folders() -> list[str]:

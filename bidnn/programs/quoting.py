@@ -15,9 +15,19 @@ def typed_setting(key: str, value: str) -> str:
         key: such as `data.path`.
         value: any text; quotes appear only where a plain one would be read as something else.
     """
-    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)  # no interpolation
+    return shlex.quote(setting(key, value))
+
+
+def setting(key: str, value: str) -> str:
+    """As `typed_setting`, for an argument that no shell reads."""
     try:
-        plain = OverridesParser.create().parse_override(f"{key}={text}").value() == text
+        plain = OverridesParser.create().parse_override(f"{key}={value}").value() == value
     except HydraException:
         plain = False
-    return shlex.quote(f"{key}={text if plain else QuotedString(text, Quote.single).with_quotes()}")
+    return f"{key}={value if plain and '${' not in value else quoted(value)}"
+
+
+def quoted(value: str) -> str:
+    """Any text in quotes of Hydra's grammar, for a place within a list, say."""
+    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)  # no interpolation
+    return str(QuotedString(text, Quote.single).with_quotes())

@@ -1,8 +1,10 @@
 """Settings put together from conf/, without Hydra's program: for Python, `compare` and help."""
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,16 @@ from omegaconf.errors import OmegaConfBaseException
 from bidnn.errors import UserError
 from bidnn.programs.config import CONF, register
 from bidnn.programs.messages import one_line
+from bidnn.programs.quoting import quoted
 from bidnn.training.config import TrainConfig
 
 
 def compose_training(
-    choices: Sequence[str], values: Mapping[str, Any], *, words: Mapping[str, str] | None = None
+    choices: Sequence[str],
+    values: Mapping[str, Any],
+    *,
+    words: Mapping[str, str] | None = None,
+    folders: Sequence[Path] = (),
 ) -> TrainConfig:
     """What `bidnn train` would compose; a Hydra program that calls this is not disturbed.
 
@@ -28,36 +35,79 @@ def compose_training(
         choices: as on the command line, such as `experiment=incomplete`.
         values: by dotted key, of any type that the key takes.
         words: how the caller writes a key, for messages.
+        folders: of the user's own settings, as `--config-dir` names one.
 
     Raises:
         UserError: naming the setting that is not known, or its value.
     """
-    config = compose_program("train", choices)
+    config = compose_program("train", choices, folders)
     for key, value in values.items():
         _set(config, key, value, (words or {}).get(key, key))
     return finished(config)
 
 
-def compose_program(name: str, overrides: Sequence[str]) -> DictConfig:
+def split_settings(
+    settings: Mapping[str, Any], folders: Sequence[Path] = ()
+) -> tuple[list[str], dict[str, Any]]:
+    """Choices of a group, as on the command line, and values of single keys.
+
+    Args:
+        settings: by key or group.
+        folders: of the user's own settings, with choices and groups besides ours.
+
+    Raises:
+        UserError: if a choice is no name of a file.
+    """
+    choices: list[str] = []
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        group = any((folder / key).is_dir() for folder in (CONF, *folders))
+        if not isinstance(value, str | int | float) or not group:
+            values[key] = value
+        elif isinstance(value, str) and value.replace("_", "").isalnum():
+            choices.append(f"{key}={value}")
+        else:
+            raise UserError(f"{key}={value!r}: name a file of conf/{key}")
+    return choices, values
+
+
+def compose_program(
+    name: str, overrides: Sequence[str], folders: Sequence[Path] = ()
+) -> DictConfig:
     """What a program would compose; a Hydra program that calls this is not disturbed.
 
     Args:
         name: of the program.
         overrides: as on the command line.
+        folders: of the user's own settings; their classes are found, too.
 
     Raises:
         UserError: naming what is wrong.
     """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of settings")
+    find_classes(folders)
+    paths = ",".join(quoted(f"file://{folder.resolve()}") for folder in folders)
+    own = [f"hydra.searchpath=[{paths}]"] if folders else []
     before = Singleton.get_state()
     try:
         GlobalHydra.instance().clear()
         register()
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(name, list(overrides))
+            return compose(name, [*overrides, *own])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from error
     finally:
         Singleton.set_state(before)
+
+
+def find_classes(folders: Iterable[str | Path]) -> None:
+    """Lets classes be found that lie beside the settings that name them."""
+    for folder in folders:
+        path = str(Path(folder).resolve())
+        if path not in sys.path:
+            sys.path.append(path)
 
 
 def typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configuration classes

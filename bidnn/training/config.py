@@ -146,7 +146,8 @@ class TrainConfig:
         activation: after every layer of the network; stands for `model.activation`.
         resume: go on from the last checkpoint in this run's folder: true, or auto: if there is
             one, else from the start, for machines that begin a killed job again.
-        checkpoint: a trained model to start from; a run's folder, a checkpoint or a saved model.
+        checkpoint: a trained model to start from; a run's folder, a checkpoint, a saved model, or
+            a model file of the original (.npz).
         objective: the metric that a sweep gets from the run, by the name it is logged under.
         run_dir: the run's folder; null keeps nothing.
         data: where rows come from, and which of them train.

@@ -15,6 +15,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -24,6 +25,7 @@ from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
 from bidnn.model.saved import check_settings, load_bundle
 from bidnn.model.scaling import fit_scaling
+from bidnn.original.model_file import read_model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
 from bidnn.training.callbacks.explained import Explained
@@ -161,6 +163,8 @@ def share_held(asked: float | None, store: PairStore, *, other: bool) -> float:
 def start_model(config: TrainConfig, data: PairDataModule) -> Model:
     """A fresh model, or the one of `checkpoint`, which must be what the configuration says.
 
+    A model file of the original, `.npz`, gives the network's weights alone.
+
     Raises:
         UserError: naming the keys that differ, or a modality that no row can be scaled by.
     """
@@ -168,21 +172,19 @@ def start_model(config: TrainConfig, data: PairDataModule) -> Model:
     with preserved_random():
         torch.manual_seed(config.seed)
         fresh = Model(*sizes, config.model, config.scaling, config.embedding)
-    if config.checkpoint is None:
-        fit_scaling((fresh.first_scaler, fresh.second_scaler), data.store, data.scaling_rows)
-        return fresh
-    path = Path(config.checkpoint)
-    model = load_bundle(path)
-    check_sizes(model, data.store)
-    check_settings(path, model, fresh)
-    return model
-
-
-def scaled_like(model: Model, data: PairDataModule) -> Model:
-    """A model that came without scaling, with the scaling of these rows."""
-    check_sizes(model, data.store)
-    fit_scaling((model.first_scaler, model.second_scaler), data.store, data.scaling_rows)
-    return model
+    path = None if config.checkpoint is None else Path(config.checkpoint)
+    if path is not None and path.suffix != ".npz":
+        model = load_bundle(path)
+        check_sizes(model, data.store)
+        check_settings(path, model, fresh)
+        return model
+    if path is not None:  # weights and nothing else
+        if config.model.architecture is not Architecture.bidnn:
+            raise UserError(f"checkpoint={path}: a model file of the original; set model=bidnn")
+        fresh.network = read_model(path, config.model)
+        check_sizes(fresh, data.store)
+    fit_scaling((fresh.first_scaler, fresh.second_scaler), data.store, data.scaling_rows)
+    return fresh
 
 
 def write_settings(folder: Path, config: TrainConfig) -> None:

@@ -78,7 +78,7 @@ class TrainingModule(LightningModule):
         self._compiled: CompiledStep | None = None
         self._objective: Callable[[Tensor, Tensor, Tensor | None], Terms] = self._losses
         self.save_hyperparameters(describe_model(model), logger=False)
-        # A model that is only used keeps the figures of its embedding that it came with.
+        # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
         self._sums = {"train": Sums(), "val": Sums()}
         self._seed_of = (-1, 0)
@@ -279,7 +279,7 @@ class TrainingModule(LightningModule):
                 callback.on_result(self.trainer, self)
 
     def ready_model(self) -> Model:
-        """The model with the figures of its embedding fitted to the weights of this moment."""
+        """The model with the statistics of its embedding fitted to the weights of this moment."""
         version = self._weights_version()
         if self._fitted_to != version:
             data = self._data()
@@ -294,7 +294,7 @@ class TrainingModule(LightningModule):
         return steps, sum(parameter._version for parameter in self.model.network.parameters())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the figures of the embedding, so that a checkpoint embeds as the training would.
+        """Adds the statistics of the embedding, so that a checkpoint embeds as the training would.
 
         They are fitted to the weights in the checkpoint, which are averages where a callback
         averages weights.

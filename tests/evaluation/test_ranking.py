@@ -75,7 +75,7 @@ def test_a_tie_on_paper():
 
 def test_a_constant_scorer_scores_what_chance_scores():
     relevant = np.arange(10_000) < 1_000  # all relevant ones first in the given order
-    figures = score_rows(np.zeros((1, 10_000)), relevant[None], cutoffs=(1, 10)).figures()
+    figures = score_rows(np.zeros((1, 10_000)), relevant[None], cutoffs=(1, 10)).metrics()
     assert figures["precision@1"] == pytest.approx(0.1)
     assert figures["precision@10"] == pytest.approx(0.1)
     assert figures["ndcg@10"] == pytest.approx(0.1)
@@ -127,7 +127,7 @@ def test_a_tie_far_down_a_long_ranking_keeps_its_precision():
 def test_queries_without_relevant_documents_are_left_out_and_counted():
     scores = score_rows([[2, 1], [2, 1], [2, 1]], [[True, False], [False, False], [False, True]])
     assert scores.counted.tolist() == [True, False, True]
-    figures = scores.figures()
+    figures = scores.metrics()
     assert (figures["queries"], figures["left_out"]) == (2, 1)
     assert figures["map"] == scores.mean_average_precision == pytest.approx(0.75)
     assert figures["precision@1"] == 0.5
@@ -135,7 +135,7 @@ def test_queries_without_relevant_documents_are_left_out_and_counted():
 
 
 def test_figures_are_undefined_where_no_query_counts():
-    figures = score_rows([[2, 1]], [[False, False]], cutoffs=(1,)).figures()
+    figures = score_rows([[2, 1]], [[False, False]], cutoffs=(1,)).metrics()
     assert (figures.pop("queries"), figures.pop("left_out")) == (0, 1)
     assert sorted(figures) == ["map", "median_rank", "ndcg@1", "precision@1", "recall@1"]
     assert np.isnan(list(figures.values())).all()
@@ -151,7 +151,7 @@ def test_what_cannot_be_ranked_is_refused():
 
 
 def test_no_cutoffs_leave_the_figures_of_whole_rankings():
-    assert score_rows([[3, 2]], [[False, True]], cutoffs=()).figures() == {
+    assert score_rows([[3, 2]], [[False, True]], cutoffs=()).metrics() == {
         "map": 0.5,
         "median_rank": 2.0,
         "queries": 1,

@@ -106,7 +106,7 @@ def test_order_and_length_of_documents_change_nothing(vectors, labels, random, l
 def test_vectors_that_are_all_equal_score_what_chance_scores(value):
     labels = np.repeat(["a", "b", "c", "d"], [100, 100, 100, 100])
     vectors = np.full((400, 33), value, np.float32)
-    figures = retrieve(vectors, vectors, by_label(labels, labels), exclude_self=True).figures()
+    figures = retrieve(vectors, vectors, by_label(labels, labels), exclude_self=True).metrics()
     for name in ("precision@1", "precision@10", "ndcg@5"):
         assert figures[name] == pytest.approx(99 / 399)
     assert figures["recall@10"] == pytest.approx(10 / 399)
@@ -123,7 +123,7 @@ def test_a_pair_is_found_at_the_rank_that_counting_gives():
     scores = retrieve(queries, documents, by_pair(40), exclude_self=False)
     assert scores.first_rank.tolist() == ranks.tolist()
     assert scores.average_precision == pytest.approx(1 / ranks)
-    figures = scores.figures()
+    figures = scores.metrics()
     assert figures["median_rank"] == np.median(ranks)
     assert figures["recall@5"] == pytest.approx(np.mean(ranks <= 5))
 
@@ -156,7 +156,7 @@ def test_relevant_documents_outside_the_collection_count_as_never_found():
     assert scores.first_rank[:2].tolist() == [1.0, np.inf]
     assert scores.recall[:2].tolist() == [[0.25], [0.0]]
     assert scores.ndcg[:2].tolist() == [[1.0], [0.0]]
-    assert scores.figures()["left_out"] == 1
+    assert scores.metrics()["left_out"] == 1
 
 
 def test_labels_that_nobody_shares_leave_the_mean_undefined():

@@ -174,7 +174,7 @@ def test_scores_by_qrels_are_those_of_trec_eval_on_the_whole_run(tmp_path):
         ir_measures.read_trec_qrels(str(tmp_path / "qrels")),
         ir_measures.read_trec_run(str(tmp_path / "run")),
     )
-    figures = score_by_qrels(anchors, targets, read_qrels(tmp_path / "qrels")).figures()
+    figures = score_by_qrels(anchors, targets, read_qrels(tmp_path / "qrels")).metrics()
     assert any(max(own.get("lost1", 0), own.get("lost2", 0)) > 0 for own in qrels.values())
     assert (figures["queries"], figures["left_out"]) == (7, 1)
     assert figures["map"] == pytest.approx(expected[AP])

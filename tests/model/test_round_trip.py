@@ -68,7 +68,7 @@ def test_a_saved_model_predicts_the_same_bytes_in_every_combination(
 
 
 @pytest.mark.parametrize("centring", [Centring.complete, Centring.presence])
-def test_a_model_seen_with_the_other_strategy_has_that_strategys_figures(store, centring):
+def test_a_model_seen_with_the_other_strategy_has_that_strategys_statistics(store, centring):
     settings = {"centring": centring, "whitening": 0.5}
     models = {
         missing: trained(store, {}, ScalingKind.standard, {"missing": missing, **settings})

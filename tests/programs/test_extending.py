@@ -3,10 +3,12 @@
 import json
 import re
 import shlex
+import sys
 
 import numpy as np
 import pytest
 
+from bidnn import BiDNN
 from tests.programs.running import ROOT, TINY, refused, run, succeed
 from tests.reading import arrays
 
@@ -63,6 +65,24 @@ def test_own_rows_are_converted_embedded_and_explained(folder):
     assert said.startswith("data.noise=0.1")
     assert "deviation of what is added." in said
     assert "  small               A small network for a short while.\n" in said
+
+
+def test_own_recipes_and_losses_are_chosen_from_python(folder, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    own = folder / "it's, mine"
+    (folder / "mine").rename(own)
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(40, 5)), random.normal(size=(40, 3))
+    more = {"recipe": "small", "epochs": 1, "verbosity": 0, "config_dir": own}
+    net = BiDNN(**more, run_dir=str(folder / "run")).fit(first, second)
+    assert net.transform(first, second).shape == (40, 8)
+    BiDNN(**more, loss="huber", loss__delta=0.5, run_dir=str(folder / "run")).fit(first, second)
+    settings = (folder / "run" / "config.yaml").read_text()
+    assert "_target_: robust.Huber\n  delta: 0.5" in settings
+    with pytest.raises(ValueError, match=r"experiment=none: choose one of .*small"):
+        BiDNN(**{**more, "recipe": "none"}).fit(first, second)
+    with pytest.raises(ValueError, match="nowhere: no such folder of settings"):
+        BiDNN(**{**more, "config_dir": "nowhere"}).fit(first, second)
 
 
 def test_two_processes_and_a_sweep_find_the_own_folder(folder):

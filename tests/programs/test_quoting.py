@@ -1,13 +1,16 @@
 """Settings that a program prints for its user to paste."""
 
 import shlex
+from types import SimpleNamespace
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from bidnn.programs.processes import resuming_command
 from bidnn.programs.quoting import typed_setting
 
 
@@ -39,3 +42,18 @@ def test_any_text_comes_back(path):
 def test_plain_paths_stay_plain():
     for path in ("rows.npz", "/data/rows_1.txt", "../x-y/rows.final"):
         assert typed_setting("data.path", path) == f"data.path={path}"
+
+
+def test_the_command_that_goes_on_with_a_run_is_quoted(monkeypatch):
+    folder = "/data/it's ${x}, a=b"
+    hydra = SimpleNamespace(
+        job=SimpleNamespace(config_name="train"),
+        runtime=SimpleNamespace(output_dir=folder, config_sources=[]),
+        overrides=SimpleNamespace(task=["data.path='a b.npz'", "resume=auto"]),
+    )
+    monkeypatch.setattr(HydraConfig, "get", lambda: hydra)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/bidnn"])
+    *words, typed = shlex.split(resuming_command())
+    assert words == ["bidnn", "train", "data.path='a b.npz'", "resume=true"]
+    parsed = OverridesParser.create().parse_override(typed)
+    assert OmegaConf.create({"x": 1, "dir": parsed.value()}).dir == folder

@@ -14,6 +14,7 @@ from bidnn.errors import UserError
 from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring, EmbeddingConfig
 from bidnn.model.saved import load_bundle
+from bidnn.model.scaling import ScalingConfig, ScalingKind
 from bidnn.training.callbacks import checkpoints
 from bidnn.training.module import DivergedError
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
@@ -211,3 +212,22 @@ def test_a_run_that_took_its_steps_otherwise_is_not_gone_on_with(tmp_path):
         UserError, match="took its steps in chunks, and this one would take them one"
     ):
         run(store, config)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_rows_are_scaled_before_they_are_rounded_to_half_precision(precision):
+    hidden = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    store = PairStore(hidden + 1000, hidden * 1e6, np.ones((200, 2), dtype=bool))
+    network = {"dropout": 0.0, "output_activation": Activation.linear}
+    metrics = [
+        run(
+            store,
+            settings(
+                network=network, scaling=ScalingConfig(kind=ScalingKind.standard), trainer=more
+            ),
+        ).fitted.metrics
+        for more in ({}, {"precision": precision})
+    ]
+    assert metrics[0]["explained/first_to_second"] > 0.5
+    for name in ("train/loss", "explained/first_to_second", "explained/second_to_first"):
+        assert metrics[1][name] == pytest.approx(metrics[0][name], rel=0.05), name

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from bidnn.data.store import PairStore, find_present
 from bidnn.errors import UserError
@@ -114,6 +115,37 @@ def store_arrays(
     present = np.stack(list(masks), axis=1)
     text = None if labels is None else label_texts(labels, name)
     return PairStore(first, second, present, text, name)
+
+
+def store_given(
+    first: ArrayLike | None, second: ArrayLike | None, sizes: tuple[int, int]
+) -> PairStore:
+    """As `store_arrays`, of one modality or both; one that is None is missing in all rows.
+
+    Args:
+        first: (rows, mod1size) or None.
+        second: (rows, mod2size) or None.
+        sizes: columns of a modality that is not given.
+
+    Raises:
+        UserError: if neither is given, or as `store_arrays` does.
+    """
+    if first is None and second is None:
+        raise UserError("no rows: give first, second, or both")
+    given = [None if values is None else as_matrix(values) for values in (first, second)]
+    rows = next(values.shape[0] for values in given if values is not None)
+    filled = (
+        np.full((1, size), np.nan, np.float32).repeat(rows, axis=0) if values is None else values
+        for values, size in zip(given, sizes, strict=True)
+    )
+    return store_arrays(*filled)
+
+
+def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
+    """What a caller gave, of any of these kinds, as one that `store_arrays` takes."""
+    if sparse.issparse(values):
+        return sparse.csr_array(values, dtype=np.float32)
+    return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 
 def label_texts(labels: ArrayLike, name: str) -> NDArray[np.str_]:

@@ -1,4 +1,4 @@
-"""Early stopping by a figure that need not be new after every epoch."""
+"""Early stopping by a metric that need not be new after every epoch."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from bidnn.errors import UserError
 
 
 class StopEarly(EarlyStopping):
-    """Lightning's early stopping, its patience counted in new values of the figure.
+    """Lightning's early stopping, its patience counted in new values of the metric.
 
-    A figure of `output.command` is there at its interval only; Lightning would count the epochs
+    A metric of `output.command` is there at its interval only; Lightning would count the epochs
     between as epochs without improvement.
     """
 
@@ -26,7 +26,7 @@ class StopEarly(EarlyStopping):
         """Takes Lightning's settings.
 
         Args:
-            monitor: the figure.
+            monitor: the metric.
             first_epoch: after which it must be there, from 1; before, it may still be missing.
             **settings: of lightning.pytorch.callbacks.EarlyStopping.
         """
@@ -35,7 +35,7 @@ class StopEarly(EarlyStopping):
         self._last: Tensor | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the figure if it is new.
+        """Looks at the metric if it is new.
 
         Raises:
             ValueError: if it should be there by now and is not.
@@ -43,7 +43,7 @@ class StopEarly(EarlyStopping):
         found = trainer.callback_metrics.get(self.monitor)
         if found is None and trainer.current_epoch + 1 >= self.first_epoch:
             known = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"early stopping by {self.monitor}: no such figure; there are {known}")
+            raise UserError(f"early stopping by {self.monitor}: no such metric; there are {known}")
         if found is None or found is self._last:
             return
         self._last = found

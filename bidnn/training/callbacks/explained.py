@@ -92,12 +92,10 @@ def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) 
         all columns, in the units that the network sees.
     """
     rows = rows[:: -(-len(rows) // ROWS)]
-    training, device = model.training, model.device
-    kind = model.first_scaler.shift.dtype
+    training = model.training
     model.eval()
-    first, second = (torch.from_numpy(part).to(device, kind) for part in store.take(rows))
     with torch.no_grad():
-        first, second = model.scale(first, second)
+        first, second = model.scale(*(model.on_device(part) for part in store.take(rows)))
         guesses = model.network.translate(first=first), model.network.translate(second=second)
     model.train(training)
     shares = {}

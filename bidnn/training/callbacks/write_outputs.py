@@ -11,7 +11,7 @@ from bidnn.model.outputs import (
     OutputConfig,
     join_parts,
     output_path,
-    output_size,
+    output_room,
     write_output,
     write_part,
 )
@@ -44,11 +44,11 @@ class WriteOutputs(Callback):
         """
         assert isinstance(pl_module, TrainingModule)
         if trainer.is_global_zero:
-            count, every = 1, self.config.every_n_epochs
+            files, every = 1, self.config.every_n_epochs
             if every and "%e" in str(self.config.path):
-                count += max(trainer.max_epochs or 0, 0) // every
-            size = count * output_size(pl_module.model, self.store, self.config)
-            check_room(output_path(self.config, None), size, f"output.path={self.config.path}")
+                files += max(trainer.max_epochs or 0, 0) // every
+            room = output_room(pl_module.model, self.store, self.config, files)
+            check_room(output_path(self.config, None), room, f"output.path={self.config.path}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """At the interval; if it cannot be written, the training goes on."""

@@ -100,8 +100,8 @@ def test_the_commands_figures_stop_a_training_that_no_longer_improves(store, tmp
     assert trainer.callback_metrics["score"] == 0.5
 
 
-def test_a_figure_that_does_not_come_is_an_error_not_a_training_that_never_stops(store):
-    with pytest.raises(ValueError, match="by scroe: no such figure; there are learning_rate"):
+def test_a_metric_that_does_not_come_is_an_error_not_a_training_that_never_stops(store):
+    with pytest.raises(ValueError, match="by scroe: no such metric; there are learning_rate"):
         fit(store, [StopEarly("scroe", first_epoch=2)])
 
 

@@ -1,0 +1,47 @@
+"""The rows of the original's way: a libsvm file, or a matrix of both modalities side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from bidnn.data.formats.arrays import as_matrix, label_texts, store_arrays
+from bidnn.data.formats.libsvm.grammar import IndexBase
+from bidnn.data.sources import open_libsvm, split_store
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.original.config import Config
+
+
+def read_rows(config: Config, X: Any, labels: ArrayLike | None) -> PairStore:  # noqa: ANN401, N803
+    """Takes the rows of a matrix, or reads those of `fname_in`.
+
+    Args:
+        config: for the modalities' sizes, the file, and whether zeros are data.
+        X: see `BiDNN.load_dataset`.
+        labels: likewise.
+
+    Raises:
+        UserError: if sizes are not set, or X has others.
+        OSError: if the file cannot be read.
+    """
+    if config.mod1size is None or config.mod2size is None:
+        raise UserError("mod1size and mod2size are not set; Config(mod1size=…, mod2size=…)")
+    sizes = (config.mod1size, config.mod2size)
+    zeroes = config.ignore_zeroes
+    if X is None:
+        if config.fname_in is None:
+            raise UserError("no rows: give load_dataset a matrix, or set fname_in")
+        path = Path(config.fname_in)
+        return open_libsvm(path, *sizes, IndexBase.auto, ignore_zeroes=zeroes)
+    if X.shape[1] != sum(sizes):
+        raise UserError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
+    text = None if labels is None else label_texts(labels, "labels")
+    rows = as_matrix(X)
+    if sparse.issparse(rows):
+        parts = rows[:, : sizes[0]], rows[:, sizes[0] :]
+        return split_store(parts, text, ignore_zeroes=zeroes, name="X")
+    first, second = np.hsplit(rows, [sizes[0]])
+    return store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
