@@ -5,11 +5,10 @@ from pathlib import Path
 
 from bidnn.data.export import export
 from bidnn.data.sources import format_of
-from bidnn.errors import UserError
 from bidnn.files import check_not_read, check_room, check_writable
 from bidnn.programs.config import ConvertConfig
 from bidnn.programs.quoting import typed_setting
-from bidnn.programs.rows import files_of, open_rows, source_of
+from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +20,7 @@ def run(config: ConvertConfig) -> None:
         ValueError, OSError: naming what is wrong and the way out.
     """
     source, path = source_of(config.data), Path(config.output.path)
-    if source.validation_keys:
-        raise UserError(
-            f"{' and '.join(source.validation_keys)}: no meaning here, because nothing is trained; "
-            "leave it out"
-        )
+    check_trains_nothing(source)
     form = format_of(path)
     parts = [path.with_name(f"{path.stem}_{part}.npy") for part in ("first", "second", "label")]
     for name in parts if path.suffix == ".npy" else [path]:

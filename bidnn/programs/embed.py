@@ -10,7 +10,7 @@ from bidnn.files import check_not_read, check_room, check_writable
 from bidnn.model.outputs import output_path, output_room, write_output
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
-from bidnn.programs.rows import files_of, open_rows, source_of
+from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
 from bidnn.training.record import plain_settings, write_record
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,7 @@ def run(config: EmbedConfig) -> None:
         ValueError, OSError: naming what is wrong and the way out.
     """
     source = source_of(config.data)
-    if source.validation_keys:
-        raise UserError(
-            f"{' and '.join(source.validation_keys)}: no meaning here, because nothing is trained; "
-            "leave it out"
-        )
+    check_trains_nothing(source)
     if config.output.command or config.output.every_n_epochs:
         raise UserError(
             "output.command and output.every_n_epochs belong to training; leave them out"

@@ -36,6 +36,19 @@ def source_of(node: Any) -> AnySource:  # noqa: ANN401 — a source, or the sett
     return own
 
 
+def check_trains_nothing(source: AnySource) -> None:
+    """Refuses rows to validate on, in a program that trains nothing.
+
+    Raises:
+        UserError: naming the keys.
+    """
+    if source.validation_keys:
+        raise UserError(
+            f"{' and '.join(source.validation_keys)}: no meaning here, because nothing is trained; "
+            "leave it out"
+        )
+
+
 def files_of(source: AnySource) -> list[str]:
     """The files that a source names, in whichever of its settings."""
     names = [field.name for field in fields(source)] if is_dataclass(source) else list(vars(source))
