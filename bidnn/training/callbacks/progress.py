@@ -44,10 +44,18 @@ class Progress(Callback):
             bar_format="{l_bar}{bar}| {n:.4g}/{total_fmt} epochs [{elapsed}<{remaining}{postfix}]",
         )
 
-    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
-        """Moves on by the chunk's, or the batch's, part of the epoch."""
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Moves on to the end of the chunk, or of the batch; sums of parts would pass the whole."""
         if self._bar is not None:
-            self._bar.update(1 / trainer.num_training_batches)
+            self._bar.n = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+            self._bar.update(0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the newest losses, when it draws next."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lightning import Callback
 
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.data.store import PairStore
@@ -157,6 +158,17 @@ def test_the_bar_counts_epochs_and_shows_the_losses(store, capsys):
     assert "4/4 epochs" in printed
     assert "train/loss=" in printed
     assert "val/loss=" in printed
+
+
+def test_the_bar_does_not_pass_its_end_where_steps_are_taken_one_by_one(store):
+    bar, places = Progress(), []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            places.append(bar._bar.n)
+
+    fit(store, [bar, Watch()], epochs=49)
+    assert places == [epoch + part / 3 for epoch in range(49) for part in (1, 2, 3)]
 
 
 def test_losses_are_logged_by_direction_and_stage(store):
