@@ -169,7 +169,12 @@ class TrainingModule(LightningModule):
             seeds = [self._data().seed, 0x64726F70, epoch, self.global_rank]
             drawn = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
             self._seed_of = (epoch, int(drawn) >> 1)
-        torch.manual_seed(self._seed_of[1] + batch)
+        # As torch.manual_seed, which in every step would note a traceback for each kind of device
+        # that there could be, at the cost of a whole step of a tiny network.
+        seed = self._seed_of[1] + batch
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def _add(self, steps: list[Terms], rows: int, number: int) -> None:
         """Adds steps to the epoch's sums.
