@@ -4,22 +4,32 @@ Whole runs of the program, long minus short, so that what is paid once does not 
 loop in turn; the median of the rounds' ratios.
 """
 
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
 from rows import Row
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from bidnn.training.fit import quiet_lightning
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 128
 ROUNDS = 3
+MONITOR = "lightning.pytorch.callbacks.LearningRateMonitor"
 TINY, PAPER = (32, 32, 64, 32), (100, 4096, 2048, 2048)
 LENGTH = {TINY: (12800, 200), PAPER: (1280, 20)}  # rows, and by how many epochs long is longer
 
@@ -64,12 +74,95 @@ def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> 
     return Row(name=name, ours=ours, other=plain, unit="ms", against="plain eager loop", aim=aim)
 
 
-def _program(folder: Path, sizes: tuple[int, int, int, int], speed: str, epochs: int) -> float:
+class Module(LightningModule):
+    """The same network as an ordinary LightningModule."""
+
+    def __init__(self, sizes: tuple[int, int, int, int]) -> None:
+        """Default initial weights."""
+        super().__init__()
+        self.network = Plain(*sizes)
+        self.components = BATCH * (sizes[0] + sizes[1])
+
+    def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+        """The loss of a batch, logged as the program logs it."""
+        x, y = batch
+        to_first, to_second = self.network(x, y)
+        loss: torch.Tensor = (
+            ((to_first - x) ** 2).sum() + ((to_second - y) ** 2).sum()
+        ) / self.components
+        self.log("loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The plain loop's."""
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+
+
+def observed(name: str, sizes: tuple[int, int, int, int], aim: str) -> Row:
+    """One row: milliseconds of processor time a step, with a callback that looks at each."""
+    rows, longer = LENGTH[sizes][0], LENGTH[sizes][1] // 8
+    generator = np.random.default_rng(0)
+    parts = [generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2]]
+    count = longer * (rows // BATCH)
+    pairs = []
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "rows.npz", first=parts[0], second=parts[1])
+        for _ in range(ROUNDS):
+            more = [f"+callbacks.rate._target_={MONITOR}"]
+            spent = [os.times().children_user + os.times().children_system]
+            for epochs in (1, 1 + longer):
+                _program(Path(folder), sizes, "plain", epochs, more)
+                spent.append(os.times().children_user + os.times().children_system)
+            ours = 1000 * (spent[2] - 2 * spent[1] + spent[0]) / count
+            pairs.append((ours, 1000 * _lightning(parts, sizes, longer, Path(folder)) / count))
+    ratio = statistics.median(ours / other for ours, other in pairs)
+    ours, other = next(pair for pair in pairs if pair[0] / pair[1] == ratio)
+    return Row(name=name, ours=ours, other=other, unit="ms CPU", against="LightningModule", aim=aim)
+
+
+def _lightning(
+    parts: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
+    sizes: tuple[int, int, int, int],
+    epochs: int,
+    folder: Path,
+) -> float:
+    """Seconds of processor time of the same epochs by Lightning's own loop."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if sizes == TINY else threads)
+    loader = DataLoader(
+        TensorDataset(*map(torch.from_numpy, parts)), BATCH, shuffle=True, drop_last=True
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=TensorBoardLogger(folder),
+        callbacks=[LearningRateMonitor()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    quiet_lightning()
+    started = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the loader could have processes of its own
+        trainer.fit(Module(sizes), loader)
+    seconds = time.process_time() - started
+    torch.set_num_threads(threads)
+    return seconds
+
+
+def _program(
+    folder: Path,
+    sizes: tuple[int, int, int, int],
+    speed: str,
+    epochs: int,
+    more: Sequence[str] = (),
+) -> float:
     settings = ["data=npz", f"data.path={folder / 'rows.npz'}", f"hydra.run.dir={folder / 'run'}"]
     settings += [f"model.hdn={sizes[2]}", f"model.rep={sizes[3]}", f"speed={speed}"]
-    settings += [f"trainer.max_epochs={epochs}", f"data.batch_size={BATCH}"]
+    settings += [f"trainer.max_epochs={epochs}", f"data.batch_size={BATCH}", "data.val_fraction=0"]
     started = time.perf_counter()
-    program = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings]
+    program = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings, *more]
     subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
