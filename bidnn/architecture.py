@@ -60,6 +60,8 @@ class NetworkConfig:
             stay whole (masking noise: Vincent et al., ICML 2008).
         tied: second → first uses the central weights of first → second, transposed.
         self_paths: each centre also decodes to its own modality (Hao, Ngo, Huet, IEEE TMM 2020).
+        diffusion: a linear head predicts from each centre where the row lies among its neighbours,
+            in `rep` coordinates, see `training/diffusion/`.
         architecture: the paper's, or a baseline.
     """
 
@@ -71,6 +73,7 @@ class NetworkConfig:
     input_dropout: float = 0.0
     tied: bool = True
     self_paths: bool = False
+    diffusion: bool = False
     architecture: Architecture = Architecture.bidnn
 
     def __post_init__(self) -> None:

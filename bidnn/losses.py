@@ -41,6 +41,8 @@ class LossConfig:
         neighbourhood: weight of a term that keeps, for each modality, which rows of the batch are
             near to which (Kullback-Leibler divergence from the inputs' cosine neighbourhoods to
             the centres'; Hao et al., 2020), at least 0.
+        diffusion: weight of the squared error of the diffusion head, which every row trains by
+            each modality that it has, at least 0. Needs `model.diffusion=true`.
     """
 
     weighting: Weighting = Weighting.components
@@ -49,6 +51,7 @@ class LossConfig:
     alignment: float = 0.0
     temperature: float = 0.1
     neighbourhood: float = 0.0
+    diffusion: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -60,7 +63,7 @@ class LossConfig:
             raise UserError(f"loss.self_weight={self.self_weight}: must be in [0, 1)")
         if not self.temperature > 0.0:
             raise UserError(f"loss.temperature={self.temperature}: must be above 0")
-        for key in ("alignment", "neighbourhood"):
+        for key in ("alignment", "neighbourhood", "diffusion"):
             if not 0.0 <= getattr(self, key) < float("inf"):
                 raise UserError(f"loss.{key}={getattr(self, key)}: must be at least 0")
         if self.incomplete_rows and not self.self_weight:
@@ -74,10 +77,15 @@ class LossConfig:
         return bool(self.self_weight)
 
     def __call__(
-        self, outputs: Outputs, first: Tensor, second: Tensor, present: Tensor | None = None
+        self,
+        outputs: Outputs,
+        first: Tensor,
+        second: Tensor,
+        present: Tensor | None = None,
+        coordinates: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See `pair_loss`."""
-        return pair_loss(outputs, first, second, self, present)
+        return pair_loss(outputs, first, second, self, present, coordinates)
 
 
 class Loss(Protocol):
@@ -106,6 +114,7 @@ def pair_loss(
     second: Tensor,
     config: LossConfig,
     present: Tensor | None = None,
+    coordinates: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The loss of a batch and the terms that it is made of.
 
@@ -115,11 +124,13 @@ def pair_loss(
         second: (B, M2) likewise.
         config: what is added up.
         present: (B, 2) bool; None if all rows are complete.
+        coordinates: (B, rep) what the diffusion head is to predict, zero where that is not known;
+            None leaves the term out.
 
     Returns:
         Scalars: `loss`, the sum that is minimised; without gradients `first_to_second` and
         `second_to_first`, the mean squared errors of the translations, and of the configured
-        terms, before they are weighted, `self`, `alignment` and `neighbourhood`.
+        terms, before they are weighted, `self`, `alignment`, `neighbourhood` and `diffusion`.
     """
     has_first, has_second = (None, None) if present is None else present.unbind(dim=1)
     both = None if present is None else present.all(dim=1)
@@ -146,6 +157,15 @@ def pair_loss(
         near = near + neighbourhood(second, centres[1], has_second)
         terms["neighbourhood"] = near / 2
         total = total + config.neighbourhood * near / 2
+    if config.diffusion and coordinates is not None:
+        assert outputs.first_diffusion is not None
+        assert outputs.second_diffusion is not None
+        known = coordinates.any(dim=1)
+        left = known if has_first is None else known & has_first
+        right = known if has_second is None else known & has_second
+        error = _error(outputs.first_diffusion, coordinates, left)
+        terms["diffusion"] = (error + _error(outputs.second_diffusion, coordinates, right)) / 2
+        total = total + config.diffusion * terms["diffusion"]
     return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
 

@@ -23,7 +23,7 @@ from bidnn.errors import UserError
 
 
 class Outputs(NamedTuple):
-    """What one pass in both directions gives; `*_self` is None without self paths."""
+    """What one pass in both directions gives; None without self paths, or without the head."""
 
     first_centre: Tensor  # (B, C)
     second_centre: Tensor  # (B, C)
@@ -31,6 +31,8 @@ class Outputs(NamedTuple):
     second: Tensor  # (B, M2), translated from first
     first_self: Tensor | None = None  # (B, M1), decoded from the first centre
     second_self: Tensor | None = None  # (B, M2), decoded from the second centre
+    first_diffusion: Tensor | None = None  # (B, rep), predicted from the first centre
+    second_diffusion: Tensor | None = None  # (B, rep), predicted from the second centre
 
 
 class Direction(nn.Module):
@@ -88,6 +90,7 @@ class Network(nn.Module):
         self.second_to_first = Direction(mod2size, hdn, centre, mod1size, own_centre=not tied)
         self.first_self = SelfBiases(hdn, mod1size) if config.self_paths else None
         self.second_self = SelfBiases(hdn, mod2size) if config.self_paths else None
+        self.diffusion = nn.Linear(centre, config.rep) if config.diffusion else None
         self._activate = config.activation
         self._activate_output = config.output
 
@@ -113,6 +116,8 @@ class Network(nn.Module):
             self._decode(second_dropped, self.first_to_second, self.second_self)
             if self.second_self
             else None,
+            self.diffusion(first_dropped) if self.diffusion else None,
+            self.diffusion(second_dropped) if self.diffusion else None,
         )
 
     def encode(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
@@ -164,6 +169,24 @@ class Network(nn.Module):
         """
         direction, _ = self._given(first, second)
         return self._decode(self._drop(self.encode(first=first, second=second)), direction)
+
+    def coordinates(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
+        """Predicts where a row lies among its neighbours, from one modality.
+
+        Args:
+            first: (B, M1) float, or
+            second: (B, M2) float; one of the two.
+
+        Returns:
+            (B, rep).
+
+        Raises:
+            TypeError: unless exactly one modality is given, and the network has the head.
+        """
+        if self.diffusion is None:
+            raise TypeError("a network without model.diffusion has no coordinates")
+        coordinates: Tensor = self.diffusion(self._drop(self.encode(first=first, second=second)))
+        return coordinates
 
     def _given(self, first: Tensor | None, second: Tensor | None) -> tuple[Direction, Tensor]:
         if first is not None and second is None:

@@ -8,6 +8,7 @@ from scipy import sparse
 
 import bidnn
 from bidnn import BiDNN, Config
+from bidnn.errors import UserError
 from tests.reading import arrays
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -70,12 +71,19 @@ def test_scikit_learns_way_works_with_anything_missing(pairs):
     assert embedding.shape == (80, 8)
     np.testing.assert_allclose(embedding[:5], net.transform(second=second[:5]), atol=1e-6)
     np.testing.assert_allclose(embedding[5:10], net.transform(first[5:10]), atol=1e-6)
+    np.testing.assert_allclose(net.transform(first[5:10].tolist()), embedding[5:10], atol=1e-6)
+    with pytest.raises(UserError, match="missing=duplicate changes nothing"):
+        net.transform(first[5:10], missing="duplicate")
+
+
+def test_what_is_missing_is_duplicated_or_translated_where_centres_are_compared(pairs):
+    first, second = (part.copy() for part in pairs)
+    first[:5], second[5:10] = np.nan, np.nan
+    net = quick(recipe="digits", output_act="linear", missing="translate").fit(first, second)
     twice = net.transform(first[5:10], missing="duplicate")
     np.testing.assert_array_equal(twice[:, :4], twice[:, 4:])
-    filled = net.translate(first=first[5:10])
-    again = net.transform(first[5:10], filled)
-    np.testing.assert_allclose(again, embedding[5:10], atol=1e-5)
-    np.testing.assert_allclose(net.transform(first[5:10].tolist()), embedding[5:10], atol=1e-6)
+    again = net.transform(first[5:10], net.translate(first=first[5:10]))
+    np.testing.assert_allclose(again, net.transform(first, second)[5:10], atol=1e-5)
 
 
 def test_translations_are_in_the_units_of_the_data(pairs):
@@ -98,7 +106,7 @@ def test_momentum_and_dropout_of_zero_are_obeyed(pairs):
         return quick(optimizer="sgd", lr=0.1, **more).fit_transform(*pairs)
 
     assert not np.allclose(embedding(momentum=0.0), embedding())
-    assert not np.allclose(embedding(dropout=0.0), embedding())
+    assert not np.allclose(embedding(dropout=0.0), embedding(dropout=0.2))
 
 
 def test_a_number_may_be_numpys_or_its_text(pairs):

@@ -29,10 +29,15 @@ class Chunk:
     weights: rows are rounded after they are scaled, not before.
     """
 
-    __slots__ = ("batch", "first", "present", "second")
+    __slots__ = ("batch", "coordinates", "first", "present", "second")
 
     def __init__(
-        self, first: Tensor, second: Tensor, batch: int, present: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        batch: int,
+        present: Tensor | None = None,
+        coordinates: Tensor | None = None,
     ) -> None:
         """Takes rows.
 
@@ -41,14 +46,24 @@ class Chunk:
             second: (rows, mod2size).
             batch: rows of one batch.
             present: (rows, 2) bool; None if all rows are complete.
+            coordinates: (rows, rep) for the diffusion head; None without one.
         """
-        self.first, self.second, self.batch, self.present = first, second, batch, present
+        self.first, self.second, self.batch = first, second, batch
+        self.present, self.coordinates = present, coordinates
 
     def to(self, device: torch.device) -> "Chunk":
         """The same rows on a device."""
-        present = None if self.present is None else self.present.to(device, non_blocking=True)
-        first, second = (part.to(device, non_blocking=True) for part in (self.first, self.second))
-        return Chunk(first, second, self.batch, present)
+        return self._each(lambda part: part.to(device, non_blocking=True))
+
+    def part(self, rows: slice) -> "Chunk":
+        """Some of the rows."""
+        return self._each(lambda part: part[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Chunk":
+        known = (
+            None if part is None else change(part) for part in (self.present, self.coordinates)
+        )
+        return Chunk(change(self.first), change(self.second), self.batch, *known)
 
 
 def batches_per_chunk(store: PairStore, batch_size: int) -> int:
@@ -71,6 +86,7 @@ class ChunkLoader:
         share: tuple[int, int] = (0, 1),
         on_device: DeviceRows | None = None,
         one_by_one: bool = False,
+        coordinates: NDArray[np.float32] | None = None,
     ) -> None:
         """Draws nothing yet.
 
@@ -84,7 +100,9 @@ class ChunkLoader:
             share: this process's number and how many there are; each takes its part of every batch.
             on_device: the same rows, where they are on a device.
             one_by_one: yields the same batches one at a time; `place` counts batches then.
+            coordinates: (rows of the store, D), what goes with each row.
         """
+        self.coordinates = coordinates
         self.on_device, self.one_by_one = on_device, one_by_one
         self.store, self.rows, self.batch_size = store, rows, batch_size
         self.share, self.place = share, place
@@ -118,13 +136,17 @@ class ChunkLoader:
             batches = len(pool) // self.batch_size
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
-            store = self.on_device or self.store
+            numbers, store = rows, self.on_device or self.store
             if self.order.block:  # read as the rows lie in the file, drawn from memory
                 read = np.sort(rows, axis=None)
                 store, rows = self.store.load(read), np.searchsorted(read, rows)
             for start in range(0, batches, self.batches_per_chunk):
                 part = rows[start : start + self.batches_per_chunk]
-                yield _chunk(store, part.ravel(), part.shape[1], masked=self.masked)
+                chunk = _chunk(store, part.ravel(), part.shape[1], masked=self.masked)
+                if self.coordinates is not None:
+                    own = numbers[start : start + self.batches_per_chunk].ravel()
+                    chunk.coordinates = torch.from_numpy(self.coordinates[own])
+                yield chunk
 
 
 class RowLoader:
@@ -155,9 +177,7 @@ class RowLoader:
 def _split(chunk: Chunk) -> Iterator[Chunk]:
     """The batches of a chunk, each as a chunk of its own."""
     for start in range(0, len(chunk.first), chunk.batch):
-        rows = slice(start, start + chunk.batch)
-        present = None if chunk.present is None else chunk.present[rows]
-        yield Chunk(chunk.first[rows], chunk.second[rows], chunk.batch, present)
+        yield chunk.part(slice(start, start + chunk.batch))
 
 
 def _chunk(
@@ -255,6 +275,7 @@ class PairDataModule(LightningDataModule):
         self.store, self.batch_size, self.seed = store, batch_size, seed
         self.shuffle = shuffle
         self.one_by_one = False  # whether the loader yields batches, or chunks of them
+        self.coordinates: NDArray[np.float32] | None = None  # what the diffusion head is to learn
 
     @classmethod
     def of(cls, trainer: Trainer) -> "PairDataModule":
@@ -291,6 +312,7 @@ class PairDataModule(LightningDataModule):
             share=share,
             on_device=self._on_device(),
             one_by_one=self.one_by_one,
+            coordinates=self.coordinates,
         )
 
     def val_dataloader(self) -> list[RowLoader]:

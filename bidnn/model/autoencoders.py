@@ -33,13 +33,14 @@ class JointAutoencoder(nn.Module):
             config: everything else.
 
         Raises:
-            ValueError: if `tied` or `self_paths` ask for what an autoencoder does not have.
+            ValueError: if `tied`, `self_paths` or `diffusion` ask for what it does not have.
         """
         super().__init__()
-        if not config.tied or config.self_paths:
+        if not config.tied or config.self_paths or config.diffusion:
             raise UserError(
                 f"model={config.architecture.value} has no two directions to untie, nor self "
-                "paths; leave model.tied and model.self_paths alone"
+                "paths or a diffusion head; leave model.tied, model.self_paths and model.diffusion "
+                "alone"
             )
         self.mod1size, self.mod2size, self.config = mod1size, mod2size, config
         sizes, hdn = (mod1size, mod2size), config.hdn

@@ -32,11 +32,14 @@ class Space(Enum):
 
     `centres`: the two centres side by side (the paper). `inputs`: both modalities as the network
     sees them, scaled, what is missing translated, each to unit length, so that the cosine of two
-    rows is the mean of their cosines in both modalities.
+    rows is the mean of their cosines in both modalities. `diffusion`: the mean of what the
+    diffusion head predicts from each modality that is there; nothing stands for a missing one, and
+    a modality of zeros counts as one.
     """
 
     centres = "centres"
     inputs = "inputs"
+    diffusion = "diffusion"
 
 
 class Centring(Enum):

@@ -27,6 +27,7 @@ from bidnn.model.finishing import (
 )
 from bidnn.model.networks import PairNetwork, build_network
 from bidnn.model.scaling import ModalityScaler, ScalingConfig, at_least_float32
+from bidnn.network import Network
 
 FIT_BYTES = 128 * 2**20
 
@@ -68,7 +69,16 @@ class Model(nn.Module):
                 f"embedding.space=inputs is not for model={network.architecture.value}, whose rows "
                 "are compared by their one centre; use embedding=centres"
             )
-        self.halves = (mod1size, mod2size) if inputs else (network.rep // 2, network.rep // 2)
+        if embedding.space is Space.diffusion and not network.diffusion:
+            raise UserError(
+                "embedding.space=diffusion compares rows by what the diffusion head predicts, and "
+                "model.diffusion=false; set model.diffusion=true loss.diffusion=1"
+            )
+        self.halves = {
+            Space.centres: (network.rep // 2, network.rep // 2),
+            Space.inputs: (mod1size, mod2size),
+            Space.diffusion: (network.rep, 0),
+        }[embedding.space]
         self.finish = Finish(sum(self.halves), embedding)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -118,11 +128,21 @@ class Model(nn.Module):
     @property
     def strategies(self) -> tuple[MissingStrategy, ...]:
         """Those that make a difference, if any row misses a modality."""
-        inputs = self.finish.config.space is Space.inputs
-        return (self.missing,) if inputs or self.network.fills_missing else STRATEGIES
+        centres = self.finish.config.space is Space.centres
+        return STRATEGIES if centres and not self.network.fills_missing else (self.missing,)
 
     def with_missing(self, strategy: MissingStrategy) -> Self:
-        """The same model, its weights shared, that stands for what is missing in another way."""
+        """The same model, its weights shared, that stands for what is missing in another way.
+
+        Raises:
+            UserError: if that would change nothing, as nothing stands for what is missing.
+        """
+        if strategy not in self.strategies:
+            raise UserError(
+                f"missing={strategy.value} changes nothing in an embedding by "
+                f"{self.finish.config.space.value} of {self.network.config.architecture.value}"
+                f"; leave it at {self.missing.value}"
+            )
         other, finish = copy(self), copy(self.finish)
         other._modules = {**self._modules, "finish": finish}
         finish.config = replace(finish.config, missing=strategy)
@@ -145,6 +165,23 @@ class Model(nn.Module):
         vectors = self._halves(first, second, present, self.missing)
         finished: Tensor = self.finish(vectors, present, self.missing)
         return finished
+
+    @staticmethod
+    def telling(first: Tensor, second: Tensor, present: Tensor | None = None) -> Tensor:
+        """Which modalities say anything of a row: those that are present and not all zeros.
+
+        In the paper, too, a modality that is an all-zero vector is missing.
+
+        Args:
+            first: (rows, mod1size), unscaled.
+            second: (rows, mod2size), likewise.
+            present: (rows, 2) bool; None if all are.
+
+        Returns:
+            (rows, 2) bool.
+        """
+        said = torch.stack([first.any(dim=1), second.any(dim=1)], dim=1)
+        return said if present is None else said & present
 
     def fit_embedding(self, store: PairStore, rows: NDArray[np.int64]) -> None:
         """Finds the statistics that the embedding needs, for every strategy, from complete rows.
@@ -185,6 +222,8 @@ class Model(nn.Module):
     def _halves(
         self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
     ) -> Tensor:
+        if self.finish.config.space is Space.diffusion:
+            return self._coordinates(first, second, self.telling(first, second, present))
         # Unlike the original: a row without any modality is zero, not an encoding of zeros.
         first, second = self.scale(first, second)
         network, inputs = self.network, self.finish.config.space is Space.inputs
@@ -198,6 +237,14 @@ class Model(nn.Module):
         parts = at_least_float32(first), at_least_float32(second)
         halves = [functional.normalize(part, dim=1) for part in parts]
         return torch.cat(halves, dim=1) * present.any(dim=1, keepdim=True)
+
+    def _coordinates(self, first: Tensor, second: Tensor, said: Tensor) -> Tensor:
+        """The mean of what each modality predicts, of unit length; zero where nothing is said."""
+        assert isinstance(self.network, Network)
+        first, second = self.scale(first, second)
+        left = self.network.coordinates(first=first) * said[:, :1]
+        right = self.network.coordinates(second=second) * said[:, 1:]
+        return functional.normalize(at_least_float32(left + right), dim=1)
 
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.

@@ -48,6 +48,7 @@ def original_network(path: Path, model: Model) -> Network:
     settings = [
         ("model", config.architecture, Architecture.bidnn),
         ("model.self_paths", config.self_paths, False),
+        ("model.diffusion", config.diffusion, False),
         ("model.output_activation", config.output, config.activation),
         ("scaling", scalers[0].kind, ScalingKind.none),
         *(("scaling.transform", scaler.transform, Transform.none) for scaler in scalers),

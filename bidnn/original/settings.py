@@ -55,4 +55,6 @@ def settings_of(model: Model) -> dict[str, Any]:
     found |= {f"embedding__{name}": value for name, value in described["embedding"].items()}
     if not network["self_paths"]:
         found["loss"] = "separate_means"
+    if not network["diffusion"]:
+        found["loss__diffusion"] = 0.0
     return found

@@ -22,7 +22,7 @@ from bidnn.training.optimizers import OptimizerConfig
 log = logging.getLogger(__name__)
 
 Terms = dict[str, Tensor]
-Objective = Callable[[Callable[..., Any], Tensor, Tensor, Tensor | None], Terms]
+Objective = Callable[..., Terms]
 # Random numbers as without compiling: a seed means the same masks.
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
 
@@ -41,7 +41,7 @@ class CompiledStep:
 
         Args:
             network: whose parameters are trained, in place.
-            objective: the losses of a batch, given the network as a function.
+            objective: the losses of a batch, given the network as a function, then the batch.
             optimizer: built by `config` over the network's parameters, in their order.
             config: of the optimiser.
 
@@ -60,7 +60,7 @@ class CompiledStep:
 
         def losses_of(
             values: list[Tensor],
-            *batch: Any,  # noqa: ANN401 — two tensors, and one or None
+            *batch: Any,  # noqa: ANN401 — two tensors, then tensors or None
         ) -> tuple[Tensor, Terms]:
             def call(*inputs: Tensor) -> Any:  # noqa: ANN401 — whatever it gives
                 return functional_call(network, dict(zip(names, values, strict=True)), inputs)
@@ -78,20 +78,18 @@ class CompiledStep:
 
         self._step = torch.compile(step, dynamic=False, fullgraph=True, options=OPTIONS)
 
-    def __call__(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
+    def __call__(self, *batch: Tensor | None) -> Terms:
         """One step; the losses are those before the update, as everywhere."""
         started = time.perf_counter()
         self._rate.fill_(self._optimizer.param_groups[0]["lr"])
-        losses: Terms = self._step(self._values, self._states, self._rate, first, second, present)
+        losses: Terms = self._step(self._values, self._states, self._rate, *batch)
         if self._compiles:
             self._compiles = False
             log.info("compiled the training step in %.1f s", time.perf_counter() - started)
         return losses
 
 
-def compiled_loss(
-    losses: Callable[[Tensor, Tensor, Tensor | None], Terms], device: torch.device
-) -> Callable[[Tensor, Tensor, Tensor | None], Terms]:
+def compiled_loss(losses: Callable[..., Terms], device: torch.device) -> Callable[..., Terms]:
     """The losses of a batch as one compiled function, whose gradients others take.
 
     Raises:

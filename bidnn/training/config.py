@@ -197,7 +197,7 @@ class TrainConfig:
 
 
 def check_paths(loss: Loss, model: NetworkConfig) -> None:
-    """A loss that trains self paths needs a network that has them, and the reverse.
+    """A loss that trains self paths or a head needs a network that has them, and the reverse.
 
     Raises:
         UserError: naming the keys.
@@ -207,6 +207,14 @@ def check_paths(loss: Loss, model: NetworkConfig) -> None:
         raise UserError(
             f"the loss {trains} self paths, and model.self_paths={str(model.self_paths).lower()}; "
             "set both or neither: loss.self_weight=0.5 model.self_paths=true"
+        )
+    trained = bool(getattr(loss, "diffusion", 0.0))
+    if trained != model.diffusion:
+        trains = "trains" if trained else "does not train"
+        raise UserError(
+            f"the loss {trains} a diffusion head, and model.diffusion="
+            f"{str(model.diffusion).lower()}; set both or neither: loss.diffusion=1 "
+            "model.diffusion=true"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
@@ -34,6 +37,7 @@ from bidnn.training.callbacks.run_command import RunCommand
 from bidnn.training.callbacks.write_model import WriteModel
 from bidnn.training.callbacks.write_outputs import WriteOutputs
 from bidnn.training.config import TrainConfig, check_paths, made
+from bidnn.training.diffusion.coordinates import diffusion_coordinates
 from bidnn.training.module import TrainingModule
 from bidnn.training.record import SETTINGS_FILE, check_record, plain_settings, write_record
 from bidnn.training.stepping import why_one_by_one
@@ -42,6 +46,7 @@ from bidnn.training.trainer import build_trainer
 log = logging.getLogger(__name__)
 
 HELD_OF, HELD_MOST = 20, 1000
+COORDINATES = "checkpoints/coordinates.npy"
 
 DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "embedding")
 """What the result of a run depends on, besides how long it is."""
@@ -107,6 +112,8 @@ def fit(
         check_record(folder, store, settings)
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
+        if config.model.diffusion and data.batches:
+            data.coordinates = _coordinates(config.model.rep, data, folder, last)
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
         everything = _callbacks(config, store, folder, callbacks)
         trainer = build_trainer(
@@ -193,6 +200,23 @@ def write_settings(folder: Path, config: TrainConfig) -> None:
 
     with whole_file(folder / SETTINGS_FILE) as file:
         file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+
+
+def _coordinates(
+    size: int, data: PairDataModule, folder: Path | None, last: Path | None
+) -> NDArray[np.float32]:
+    """What the diffusion head is to learn; in a run's folder it is kept, and read when resumed."""
+    kept = None if folder is None else folder / COORDINATES
+    if kept is not None and last is not None and kept.is_file():
+        return np.asarray(np.load(kept, mmap_mode="r"))
+    started = time.perf_counter()
+    found = diffusion_coordinates(data.store, data.scaling_rows, size)
+    log.info("neighbours found in %.1f s", time.perf_counter() - started)
+    if kept is not None and getattr(rank_zero_only, "rank", 0) == 0:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(kept) as file:
+            np.save(file, found)
+    return found
 
 
 def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | None:

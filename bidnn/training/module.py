@@ -76,7 +76,7 @@ class TrainingModule(LightningModule):
         self.words = words
         self._bf16 = False
         self._compiled: CompiledStep | None = None
-        self._objective: Callable[[Tensor, Tensor, Tensor | None], Terms] = self._losses
+        self._objective: Callable[..., Terms] = self._losses
         self.save_hyperparameters(describe_model(model), logger=False)
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
@@ -136,7 +136,7 @@ class TrainingModule(LightningModule):
     def _single_step(self, batch: Chunk, number: int) -> Terms:
         self._seed(number)
         first, second = self.model.scale(batch.first, batch.second)
-        terms = self._objective(first, second, batch.present)
+        terms = self._objective(first, second, *self._known(batch))
         self._add([terms], batch.batch, number)
         self.log(
             "train/loss_step", terms["loss"].detach(), on_step=True, on_epoch=False, prog_bar=True
@@ -148,13 +148,14 @@ class TrainingModule(LightningModule):
         assert schedule is None or isinstance(schedule, LambdaLR)
         step = self._compiled_step if self.speed.compile else self._step
         steps: list[Terms] = []
+        known = self._known(chunk)
         first_rows, second_rows = self.model.scale(chunk.first, chunk.second)
         before = number * self._data().batches_per_chunk
         for start in range(0, len(first_rows), chunk.batch):
             rows = slice(start, start + chunk.batch)
-            present = None if chunk.present is None else chunk.present[rows]
             self._seed(before + len(steps))
-            steps.append(step(first_rows[rows], second_rows[rows], present))
+            own = (None if part is None else part[rows] for part in known)
+            steps.append(step(first_rows[rows], second_rows[rows], *own))
             count_step(self.trainer)
             if schedule is not None:
                 schedule.step()
@@ -190,25 +191,32 @@ class TrainingModule(LightningModule):
                 f"{number + first + 1}"
             )
 
-    def _losses(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
-        return self._losses_of(self.model.network, first, second, present)
+    def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
+        """What the loss is told of the rows besides their features; an own loss takes `present`."""
+        if chunk.coordinates is None:
+            return (chunk.present,)
+        present = self.model.telling(chunk.first, chunk.second, chunk.present)
+        return present, chunk.coordinates
+
+    def _losses(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
+        return self._losses_of(self.model.network, first, second, *known)
 
     def _losses_of(
         self,
         network: Callable[[Tensor, Tensor], Outputs],
         first: Tensor,
         second: Tensor,
-        present: Tensor | None = None,
+        *known: Tensor | None,
     ) -> Terms:
         if not self._bf16:
-            return self.loss(network(first, second), first, second, present)
+            return self.loss(network(first, second), first, second, *known)
         # The weights change between two batches of a chunk, so that none may be kept as bf16.
         with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
-            return self.loss(network(first, second), first, second, present)
+            return self.loss(network(first, second), first, second, *known)
 
-    def _step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
+    def _step(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
         optimizer = self._torch_optimizer()
-        terms = self._losses(first, second, present)
+        terms = self._losses(first, second, *known)
         optimizer.zero_grad()
         if self.trainer.world_size > 1:
             self.manual_backward(terms["loss"])  # which adds up the gradients of all processes
@@ -217,11 +225,11 @@ class TrainingModule(LightningModule):
         optimizer.step()
         return terms
 
-    def _compiled_step(self, first: Tensor, second: Tensor, present: Tensor | None) -> Terms:
+    def _compiled_step(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
         if self._compiled is None:
             network, optimizer = self.model.get_submodule("network"), self._torch_optimizer()
             self._compiled = CompiledStep(network, self._losses_of, optimizer, self.optimizer)
-        return self._compiled(first, second, present)
+        return self._compiled(first, second, *known)
 
     def _torch_optimizer(self) -> torch.optim.Optimizer:
         """Without Lightning's wrapper, which costs a tenth of a small step."""

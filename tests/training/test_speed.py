@@ -38,7 +38,12 @@ def fit(speed, optimizer, loss=None, epochs=3, **network):
 
 
 EVERYTHING = LossConfig(
-    self_weight=0.5, incomplete_rows=True, alignment=0.1, neighbourhood=0.1, temperature=0.2
+    self_weight=0.5,
+    incomplete_rows=True,
+    alignment=0.1,
+    neighbourhood=0.1,
+    temperature=0.2,
+    diffusion=0.5,
 )
 
 
@@ -53,6 +58,7 @@ EVERYTHING = LossConfig(
             {
                 "self_paths": True,
                 "input_dropout": 0.2,
+                "diffusion": True,
             },
         ),
     ],

@@ -184,8 +184,14 @@ def test_the_same_few_batches_are_overfitted_in_every_epoch(store):
         (SgdConfig(), LossConfig(), {"tied": False}),
         (
             AdamConfig(decoupled=True, weight_decay=0.01, schedule=Schedule.cosine),
-            LossConfig(self_weight=0.5, incomplete_rows=True, alignment=0.1, neighbourhood=0.1),
-            {"self_paths": True, "input_dropout": 0.2},
+            LossConfig(
+                self_weight=0.5,
+                incomplete_rows=True,
+                alignment=0.1,
+                neighbourhood=0.1,
+                diffusion=1.0,
+            ),
+            {"self_paths": True, "input_dropout": 0.2, "diffusion": True},
         ),
     ],
 )

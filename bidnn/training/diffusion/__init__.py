@@ -1,0 +1,1 @@
+"""Where rows lie among their neighbours in both modalities: what the diffusion head learns."""

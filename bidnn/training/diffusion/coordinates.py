@@ -1,0 +1,94 @@
+"""Where rows lie among their neighbours in both modalities: what the diffusion head learns.
+
+A graph joins each row to its nearest rows in every modality that it has, and to those that are
+nearest in both, where a missing one is predicted from the other. The leading eigenvectors of a
+random walk on it, each times a power of its eigenvalue, are the rows' diffusion coordinates
+(Coifman and Lafon, Applied and Computational Harmonic Analysis 21(1), 2006). They hold what
+neighbourhoods say of a row, with one modality as with two; a network that predicts them from either
+modality embeds new rows without the rows that it was trained on.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidnn.data.store import PairStore
+from bidnn.training.diffusion.completion import completed
+from bidnn.training.diffusion.graphs import NEIGHBOURS, Rows, affinities, nearest, unit, walk
+from bidnn.training.diffusion.views import View, choose_views
+
+SAMPLE = 16384
+"""Rows whose graph is built; others lie where their neighbours among these lie."""
+
+
+def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) -> Rows:
+    """Diffusion coordinates of training rows.
+
+    Linear in the rows: beyond 16 384 of them, spread evenly, a row has the mean of the coordinates
+    of its ten nearest ones in each modality.
+
+    Args:
+        store: where they are.
+        rows: numbers of the rows to look at, ascending.
+        size: coordinates of a row, at least 1; fewer rows than that leave the last ones zero.
+
+    Returns:
+        (len(store), size) float32: mean square 1 in a row; zero for other rows, and for those
+        without a modality that is anything but zeros.
+    """
+    found = np.zeros((len(store), size), dtype=np.float32)
+    rows = rows[store.present[rows].any(axis=1)]
+    sample = rows[:: -(-len(rows) // SAMPLE)] if len(rows) else rows
+    parts, there = _telling(store, sample)
+    sample, parts, there = sample[there.any(axis=1)], *_where(parts, there)
+    if len(sample) < 3:
+        return found
+    views = choose_views(parts, there)
+    prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
+    everyone = np.ones(len(sample), dtype=bool)
+    graph: Any = affinities(completed(prepared, there), everyone)
+    for part, has in zip(prepared, there.T, strict=True):
+        graph = graph + affinities(part, has)
+    inner = walk(graph, size)
+    found[sample] = inner
+    others = np.setdiff1d(rows, sample)
+    for block in np.array_split(others, -(-len(others) // 4096)) if len(others) else ():
+        found[block] = _extended(store, block, views, prepared, there, inner)
+    return found
+
+
+def _extended(
+    store: PairStore,
+    rows: NDArray[np.int64],
+    views: tuple[View, View],
+    prepared: list[Rows],
+    there: NDArray[np.bool_],
+    inner: Rows,
+) -> Rows:
+    """Coordinates of rows outside the sample, from their neighbours in it."""
+    parts, has = _telling(store, rows)
+    found = np.zeros((len(rows), inner.shape[1]), dtype=np.float32)
+    for side, view in enumerate(views):
+        own, pool = np.flatnonzero(has[:, side]), np.flatnonzero(there[:, side])
+        count = min(NEIGHBOURS, len(pool))
+        if not len(own) or not count:
+            continue
+        query = view.prepare(parts[side][own])
+        distances, near = nearest(prepared[side][pool], query, count)
+        reach = np.maximum(distances[:, -1:], 1e-6)
+        weights = np.exp(-((distances / reach) ** 2)).astype(np.float32)
+        found[own] += np.einsum("rk,rkd->rd", weights, inner[pool[near]])
+    return unit(found) * np.float32(np.sqrt(inner.shape[1]))
+
+
+def _telling(store: PairStore, rows: NDArray[np.int64]) -> tuple[list[Rows], NDArray[np.bool_]]:
+    """Both modalities of these rows, and which of them are there and not all zeros."""
+    parts = list(store.take(rows))
+    return parts, store.present[rows] & np.stack([part.any(axis=1) for part in parts], axis=1)
+
+
+def _where(parts: list[Rows], there: NDArray[np.bool_]) -> tuple[list[Rows], NDArray[np.bool_]]:
+    """Without the rows that say nothing."""
+    kept = there.any(axis=1)
+    return [part[kept] for part in parts], there[kept]

@@ -1,0 +1,87 @@
+"""Graphs of nearest rows, and walks on them."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
+
+Rows: TypeAlias = NDArray[np.float32]
+
+NEIGHBOURS = 10
+STEPS = 4
+"""Of the random walk: eigenvalues are taken to this power."""
+DENSE = 1000
+"""Rows up to which all eigenvectors are found, which is faster then."""
+
+
+def affinities(values: Rows, has: NDArray[np.bool_]) -> sparse.csr_array:
+    """The symmetric graph of nearest rows in one modality.
+
+    Self-tuned: squared distances over the product of both rows' distances to their tenth
+    neighbours (Zelnik-Manor and Perona, NIPS 2004).
+
+    Args:
+        values: (rows, size) of unit length.
+        has: (rows,) bool, those that say anything in it.
+
+    Returns:
+        (rows, rows).
+    """
+    rows = np.flatnonzero(has)
+    count = min(NEIGHBOURS, len(rows) - 1)
+    if count < 1:
+        return sparse.csr_array((len(values), len(values)), dtype=np.float64)
+    distances, near = nearest(values[rows], None, count)
+    reach = np.maximum(distances[:, -1], 1e-6)
+    weights = np.exp(-(distances**2) / (reach[:, None] * reach[near]))
+    places = np.repeat(rows, count), rows[near].ravel()
+    graph = sparse.csr_array((weights.ravel(), places), shape=(len(values), len(values)))
+    return graph.maximum(graph.T)
+
+
+def walk(graph: Any, size: int) -> Rows:  # noqa: ANN401 — SciPy's sparse arrays have no types
+    """Rows of the leading eigenvectors, after STEPS steps of the walk."""
+    rows = graph.shape[0]
+    # A little of itself for each row, so that one without neighbours has a place too.
+    graph = graph + 1e-6 * sparse.eye_array(rows)
+    roots = sparse.diags_array(graph.sum(axis=1) ** -0.5)
+    walk = roots @ graph @ roots
+    count = min(size, rows)
+    if rows <= max(DENSE, count + 1):
+        values, vectors = eigh(walk.toarray(), subset_by_index=(rows - count, rows - 1))
+    else:
+        values, vectors = eigsh(walk, k=count, which="LA", v0=np.ones(rows))
+    order = np.argsort(-values)
+    coordinates = vectors[:, order] * np.clip(values[order], 0.0, None) ** STEPS
+    padded = np.zeros((rows, size), dtype=np.float32)
+    padded[:, :count] = coordinates
+    return unit(padded) * np.float32(np.sqrt(size))
+
+
+def nearest(
+    values: Rows, queries: Rows | None, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Distances and numbers of the nearest rows, nearest first.
+
+    Args:
+        values: (rows, size) to search.
+        queries: (queries, size); None for the rows themselves, none of which finds itself.
+        count: how many, below the number of rows.
+
+    Returns:
+        (queries, count) each.
+    """
+    from sklearn.neighbors import NearestNeighbors  # a second, which most programs need not
+
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(values)
+    distances, near = search.kneighbors(queries)
+    return np.asarray(distances), np.asarray(near)
+
+
+def unit(values: Rows) -> Rows:
+    """Rows of length 1; those of zeros stay."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(lengths, 1e-12), dtype=np.float32)
