@@ -62,7 +62,7 @@ def test_a_setting_is_explained_with_value_type_meaning_and_choices():
         "model.hdn=256   (whole number)\n    units of the two outer hidden layers, at least 1.\n"
     )
     text = explain("train", ["embedding.space"])
-    assert text.startswith("embedding.space=centres   (centres, inputs)\n")
+    assert text.startswith("embedding.space=centres   (centres, inputs, diffusion)\n")
     assert "`inputs`: both" in text
     assert explain("train", ["size=paper", "model.hdn"]).startswith("model.hdn=2048 ")
     assert explain("train", ["trainer.devices"]).startswith("trainer.devices=1\n")

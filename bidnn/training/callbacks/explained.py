@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
+from bidnn.evaluation.agreement import agreement
+from bidnn.model.inference import embed
 from bidnn.model.model import Model
+from bidnn.training.diffusion.graphs import NEIGHBOURS, nearest, unit
 from bidnn.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
 
 ROWS = 4096
+COMPARED = 2000
 DIRECTIONS = ("first_to_second", "second_to_first")
 STEPS_TO_JUDGE, LEAST_FALL = 20, 0.01
 
@@ -23,7 +27,9 @@ STEPS_TO_JUDGE, LEAST_FALL = 20, 0.01
 class Explained(Callback):
     """Variance explained by translation, on held-out rows where there are any.
 
-    1 is a translation without error, 0 is as good as the mean, below 0 is worse.
+    1 is a translation without error, 0 is as good as the mean, below 0 is worse. And, without
+    labels, the agreement: how many of a row's ten nearest rows, by the embedding of one modality,
+    are among its ten nearest in the modality that the embedding was not shown.
     """
 
     def __init__(self) -> None:
@@ -48,6 +54,9 @@ class Explained(Callback):
             return
         found = explained_variance(module.model, store, rows)
         self.metrics = {f"explained/{name}": value for name, value in found.items()}
+        near = found_again(module.ready_model(), store, rows)
+        if near is not None:
+            self.metrics["agreement"] = near[0]
         where = f"{min(len(rows), ROWS)} held-out rows" if held else "the training rows"
         log.info(
             "variance explained by translation, on %s: first → second %.3f, second → first %.3f%s",
@@ -55,6 +64,12 @@ class Explained(Callback):
             *found.values(),
             "" if held else f"; {module.words('data.val_fraction', '0.1')} would hold some out",
         )
+        if near is not None:
+            log.info(
+                "agreement: %.3f of the ten nearest, by one modality, are near in the other; %.3f "
+                "by chance",
+                *near,
+            )
         self._warn(trainer, module, found, where)
 
     def _warn(
@@ -77,6 +92,34 @@ class Explained(Callback):
         log.warning(
             "translation %s is no better than the mean, on %s; %s", " and ".join(bad), where, why
         )
+
+
+def found_again(
+    model: Model, store: PairStore, rows: NDArray[np.int64]
+) -> tuple[float, float] | None:
+    """How well one modality's embedding knows a row's neighbours in the other modality.
+
+    Args:
+        model: trained.
+        store: where the rows are.
+        rows: numbers of complete rows; 2000 of them, spread evenly, are looked at.
+
+    Returns:
+        The mean share of the ten nearest rows by cosine that are also nearest in the modality that
+        was hidden, over both ways; and what chance would give. None for fewer than 22 rows.
+    """
+    rows = rows[:: -(-len(rows) // COMPARED)]
+    if len(rows) < 2 * NEIGHBOURS + 2:
+        return None
+    parts = store.take(rows)
+    shares = []
+    for hidden in (0, 1):
+        present = np.ones((len(rows), 2), dtype=bool)
+        present[:, hidden] = False
+        vectors = unit(embed(model, PairStore(*parts, present)))
+        truth = unit(parts[hidden] - parts[hidden].mean(axis=0))
+        shares.append(agreement(*(nearest(v, None, NEIGHBOURS)[1] for v in (vectors, truth))))
+    return sum(shares) / 2, NEIGHBOURS / (len(rows) - 1)
 
 
 def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) -> dict[str, float]:
