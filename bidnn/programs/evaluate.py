@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from bidnn.errors import UserError
 from bidnn.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
+from bidnn.evaluation.mixed import KINDS, mixed_pool
 from bidnn.evaluation.retrieval import Relevance, by_label, by_pair, retrieve
 from bidnn.evaluation.trec import (
     Named,
@@ -34,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UserError, OSError) as error:
         sys.stderr.write(f"evaluate: error: {error}\n")
         sys.exit(1)
-    width = max(map(len, metrics), default=0)
-    lines = [f"{name:{width}}  {value:.4f}" for name, value in metrics.items()]
+    plain = {name: value for name, value in metrics.items() if not name.startswith("mixed ")}
+    width = max(map(len, plain), default=0)
+    lines = [f"{name:{width}}  {value:.4f}" for name, value in plain.items()]
+    lines += _mixed_table(metrics)
     sys.stdout.write("\n".join([*lines, json.dumps(metrics)]) + "\n")
 
 
@@ -54,9 +58,10 @@ def evaluate(given: argparse.Namespace) -> dict[str, float]:
     wanted = [name for name in ("clustering", "classification") if name in given.measures]
     if wanted and queries.labels is None:
         raise UserError(f"{given.file}: no labels, which --measures {wanted[0]} needs")
-    if "comparability" in given.measures and queries.present is None:
+    by_presence = [name for name in ("comparability", "mixed") if name in given.measures]
+    if by_presence and queries.present is None:
         raise UserError(
-            f"{given.file}: no array `present`, which --measures comparability needs; "
+            f"{given.file}: no array `present`, which --measures {by_presence[0]} needs; "
             "scripts/embed.py writes it to npz files"
         )
     metrics = _retrieval(given, queries, documents)
@@ -64,6 +69,8 @@ def evaluate(given: argparse.Namespace) -> dict[str, float]:
         metrics |= _by_classes(given, queries)
     if "comparability" in given.measures:
         metrics |= _comparability(queries)
+    if "mixed" in given.measures:
+        metrics |= _mixed(given, queries)
     return metrics
 
 
@@ -82,6 +89,8 @@ def _check(given: argparse.Namespace) -> None:
     files = [file for file in (given.file, given.documents) if file is not None]
     if given.array is not None and not any(Path(f).suffix.lower() == ".npz" for f in files):
         raise UserError(f"--array {given.array}: names an array of an npz file, and none is given")
+    if given.items is not None and "mixed" not in given.measures:
+        raise UserError("--items has no meaning without --measures mixed")
     if given.by is not None and given.qrels is not None:
         raise UserError("--by and --qrels both say what is relevant; leave one of them out")
     if given.by == "pair" and given.documents is None:
@@ -197,6 +206,37 @@ def _comparability(queries: Vectors) -> dict[str, float]:
     return metrics | {f"favour {kind}": value for kind, value in found.favour.items()}
 
 
+def _mixed(given: argparse.Namespace, queries: Vectors) -> dict[str, float]:
+    """Metrics by kind of query; without labels, or pairs, those that need them are left out."""
+    assert queries.present is not None
+    labels = None if queries.labels is None else _label_forms(queries.labels, queries.labels)[0]
+    items = None if given.items is None else read_names(Path(given.items))
+    metrics: dict[str, float] = {}
+    for kind, found in mixed_pool(queries.values, queries.present, labels, items).items():
+        own = {"ndcg@10": found.ndcg, "pair_recall@10": found.pair_recall}
+        own |= {f"share {other}": share for other, share in found.shares.items()}
+        metrics |= {
+            f"mixed {kind} {name}": value for name, value in own.items() if not math.isnan(value)
+        }
+    return metrics
+
+
+def _mixed_table(metrics: dict[str, float]) -> list[str]:
+    """Lines of the mixed pool, a kind of query each; none if it was not measured."""
+    rows = [kind for kind in KINDS if any(name.startswith(f"mixed {kind} ") for name in metrics)]
+    if not rows:
+        return []
+    names = ["ndcg@10", "pair_recall@10", *(f"share {kind}" for kind in rows)]
+    lines = ["mixed pool, by query; shares of the ten nearest, 1 is the pool's own"]
+    lines.append("  ".join(["query".ljust(11), *names]))
+    for kind in rows:
+        values = [metrics.get(f"mixed {kind} {name}") for name in names]
+        cells = ["–" if value is None else f"{value:.4f}" for value in values]
+        padded = [cell.rjust(len(name)) for cell, name in zip(cells, names, strict=True)]
+        lines.append("  ".join([kind.ljust(11), *padded]))
+    return lines
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bidnn evaluate",
@@ -215,10 +255,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--measures",
         nargs="+",
         default=[],
-        choices=["clustering", "classification", "comparability"],
-        help="beyond retrieval: k-means, k-NN and linear probe, complete against incomplete rows",
+        choices=["clustering", "classification", "comparability", "mixed"],
+        help="beyond retrieval: k-means, k-NN and linear probe, complete against incomplete rows, "
+        "one pool with a third each of complete, first-only and second-only rows",
     )
     add("--clusters", type=int, help="for k-means; as many as labels unless given")
+    add("--items", metavar="FILE", help="for mixed: the item that each row shows, one a line")
     trec = parser.add_argument_group("TREC")
     trec.add_argument("--qrels", metavar="FILE", help="judgements: topic iteration document grade")
     trec.add_argument("--names", metavar="FILE", help="name of each query, one a line")

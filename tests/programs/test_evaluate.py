@@ -11,6 +11,7 @@ from sklearn.datasets import dump_svmlight_file
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.data.vectors import read_vectors
+from bidnn.evaluation.mixed import mixed_pool
 from bidnn.evaluation.retrieval import mean_average_precision
 from bidnn.evaluation.trec import read_run
 from bidnn.model.model import Model
@@ -112,6 +113,29 @@ def test_measures_are_taken_with_qrels_and_without_labels_where_they_need_none(
     found = figures(capsys, tmp_path / "v.npz", *trec, *more, "--measures", "classification")
     assert found["map"] == 1
     assert 0 <= found["knn"] <= 1
+
+
+def test_a_mixed_pool_is_a_table_and_metrics(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    values[20:40] = values[40:]
+    present = np.repeat([[True, True], [True, False], [False, True]], 20, axis=0)
+    label = np.arange(60) % 4
+    np.savez(tmp_path / "m.npz", embedding=values, present=present, label=label)
+    items = [*range(20), *range(20, 40), *range(20, 40)]
+    (tmp_path / "items").write_text("\n".join(map(str, items)))
+    main([str(tmp_path / "m.npz"), "--measures", "mixed", "--items", str(tmp_path / "items")])
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    expected = mixed_pool(values, present, label, items)
+    for query, scores in expected.items():
+        assert found[f"mixed {query} ndcg@10"] == pytest.approx(scores.ndcg)
+        for kind, share in scores.shares.items():
+            assert found[f"mixed {query} share {kind}"] == pytest.approx(share)
+    assert found["mixed first-only pair_recall@10"] == 1
+    assert "mixed complete pair_recall@10" not in found
+    row = next(line for line in lines if line.startswith("complete"))
+    assert row.split()[1:3] == [f"{expected['complete'].ndcg:.4f}", "–"]
+    assert "map" in found
 
 
 @pytest.fixture
