@@ -44,6 +44,25 @@ def affinities(values: Rows, has: NDArray[np.bool_]) -> sparse.csr_array:
 
 def walk(graph: Any, size: int) -> Rows:  # noqa: ANN401 — SciPy's sparse arrays have no types
     """Rows of the leading eigenvectors, after STEPS steps of the walk."""
+    values, vectors = leading(graph, size)
+    padded = np.zeros((len(vectors), size), dtype=np.float32)
+    padded[:, : len(values)] = vectors * np.clip(values, 0.0, None) ** STEPS
+    return unit(padded) * np.float32(np.sqrt(size))
+
+
+def leading(
+    graph: Any,  # noqa: ANN401 — likewise
+    size: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The greatest eigenvalues of a random walk on a graph, made symmetric, and their vectors.
+
+    Args:
+        graph: (rows, rows) symmetric weights.
+        size: how many.
+
+    Returns:
+        (count,) descending and (rows, count); count is the size, or the rows if they are fewer.
+    """
     rows = graph.shape[0]
     # A little of itself for each row, so that one without neighbours has a place too.
     graph = graph + 1e-6 * sparse.eye_array(rows)
@@ -55,10 +74,7 @@ def walk(graph: Any, size: int) -> Rows:  # noqa: ANN401 — SciPy's sparse arra
     else:
         values, vectors = eigsh(walk, k=count, which="LA", v0=np.ones(rows))
     order = np.argsort(-values)
-    coordinates = vectors[:, order] * np.clip(values[order], 0.0, None) ** STEPS
-    padded = np.zeros((rows, size), dtype=np.float32)
-    padded[:, :count] = coordinates
-    return unit(padded) * np.float32(np.sqrt(size))
+    return values[order], vectors[:, order]
 
 
 def nearest(
