@@ -1,7 +1,13 @@
 """How far two representations of the same rows agree on who is near to whom."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from bidnn.evaluation.similarity import similarities
+
+NEIGHBOURS = 10
+SAMPLE = 2000
+"""Rows that are looked at, spread evenly: all of them are compared with each other."""
 
 
 def agreement(near: NDArray[np.int64], others: NDArray[np.int64]) -> float:
@@ -19,3 +25,47 @@ def agreement(near: NDArray[np.int64], others: NDArray[np.int64]) -> float:
     """
     both = np.sort(np.concatenate([near, others], axis=1), axis=1)
     return float((both[:, 1:] == both[:, :-1]).sum() / near.size)
+
+
+def agreement_of_vectors(vectors: ArrayLike, values: ArrayLike) -> float:
+    """How far the ten nearest rows by an embedding are the ten nearest in a modality.
+
+    By the cosines of vectors as they are, and of the modality's values less their mean.
+
+    Args:
+        vectors: (rows, size) finite.
+        values: (rows, columns) finite, of the same rows in the same order.
+
+    Returns:
+        In [0, 1]; NaN for twenty rows or fewer, of which most would be neighbours anyway.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    rows, features = np.asarray(vectors), np.asarray(values, dtype=np.float64)
+    if len(rows) <= 2 * NEIGHBOURS:
+        return float("nan")
+    return agreement(neighbours(rows), neighbours(features - features.mean(axis=0)))
+
+
+def neighbours(vectors: NDArray[np.floating], count: int = NEIGHBOURS) -> NDArray[np.int64]:
+    """Numbers of each row's nearest others by cosine, the lowest numbers first among equals.
+
+    Args:
+        vectors: (rows, size) finite.
+        count: how many, below the number of rows.
+
+    Returns:
+        (rows, count).
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    blocks = similarities(vectors, vectors, exclude_self=True)
+    near = [np.argsort(-values, axis=1, kind="stable")[:, :count] for _, values in blocks]
+    return np.concatenate(near)
+
+
+def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most `SAMPLE` of these rows, spread evenly."""
+    return rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]

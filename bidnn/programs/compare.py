@@ -1,32 +1,33 @@
 """scripts/compare.py: methods side by side, as the share of rows that miss a modality grows."""
 
-import csv
-import io
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, pstdev
-from typing import Any
+from statistics import fmean
+from typing import Any, TypeAlias
 
 import numpy as np
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from numpy.typing import NDArray
 
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
+from bidnn.evaluation.agreement import agreement_of_vectors, sample
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
-from bidnn.evaluation.curve import draw_curves
 from bidnn.evaluation.retrieval import by_label, retrieve
-from bidnn.files import whole_file
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.programs.config import CompareConfig
+from bidnn.programs.messages import mendable, one_line
 from bidnn.programs.methods import UNTRAINED
+from bidnn.programs.processes import own_folders
 from bidnn.programs.rows import source_of
-from bidnn.programs.settings import finished
+from bidnn.programs.settings import compose_training
+from bidnn.programs.tables import Result, log_best, write_picture, write_tables
+from bidnn.training.config import TrainConfig
 from bidnn.training.fit import fit
 
 log = logging.getLogger(__name__)
@@ -35,125 +36,197 @@ log = logging.getLogger(__name__)
 QUIET = ("callbacks.progress=null", "callbacks.report=null", "logger=none", "output.path=null")
 """What each training leaves out, unless its settings say otherwise."""
 
+Rows: TypeAlias = NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Rows of which some had one modality hidden."""
+    """Rows of which some had one modality hidden.
+
+    Attributes:
+        rate: the share of the complete rows that lost one.
+        seed: of the choice.
+        whole: the rows before.
+        store: and after.
+    """
 
     rate: float
     seed: int
+    whole: PairStore
     store: PairStore
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One method on one mask: figures by name."""
-
-    method: str
-    rate: float
-    seed: int
-    figures: dict[str, float]
+Method: TypeAlias = Callable[[Mask], tuple[Rows, float | None]]
+"""From masked rows to vectors, and the translation error of what was hidden, where there is one."""
 
 
 def run(config: CompareConfig) -> None:
     """Runs every method on every mask; writes table.md, table.csv, runs.csv and curve.png.
 
-    Masks are drawn before anything is fitted, from the seed alone, so that all methods see the
-    same rows.
+    Masks depend on the seed alone, so that all methods see the same rows. Tables are written after
+    every run, and a method that fails leaves the others to theirs.
 
     Raises:
-        ValueError, OSError: naming what is wrong and the way out.
+        UserError, OSError: naming what is wrong and the way out; also, in the end, if runs failed.
     """
     folder = Path(config.run_dir)
+    methods = check(config)
     source = source_of(config.data)
     whole = source.open(None)
-    if whole.labels is None:
-        raise UserError(f"{whole.name}: no labels to compare methods by")
     log.info(whole.describe())
+    if whole.labels is None:
+        log.info("no labels: methods are compared by agreement and translation error only")
     results: list[Result] = []
     for rate in config.rates:
         for seed in config.seeds:
-            store = whole.drop(rate, seed, source.missing_modality)
-            for name, settings in config.methods.items():
-                started = time.perf_counter()
-                mask = Mask(rate, seed, store)
-                figures = _figures(name, settings, config, whole, mask)
-                figures["seconds"] = time.perf_counter() - started
-                results.append(Result(name, rate, seed, figures))
-                log.info("%-24s rate %.2f seed %d  %s", name, rate, seed, _short(figures))
-    write_results(folder, results)
+            mask = Mask(rate, seed, whole, whole.drop(rate, seed, source.missing_modality))
+            for name, method in methods.items():
+                results.append(_result(name, method, mask))
+                write_tables(folder, results)
+    write_picture(folder, results)
     log.info("table and curve: %s", folder)
+    log_best(results)
+    failed = [f"{r.method} at rate {r.rate:g}, seed {r.seed}" for r in results if r.failure]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(results)} runs failed, see {folder / 'table.md'}: "
+            + "; ".join(failed)
+        )
 
 
-def write_results(folder: Path, results: list[Result]) -> None:
-    """Writes the results of all runs, their means and deviations, and the picture."""
-    names = list(dict.fromkeys(name for result in results for name in result.figures))
-    with whole_file(folder / "runs.csv") as file:
-        rows = [[r.method, r.rate, r.seed, *(r.figures.get(n) for n in names)] for r in results]
-        file.write(_csv([["method", "rate", "seed", *names], *rows]))
-    groups: dict[tuple[str, float], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.method, result.rate), []).append(result)
-    summary: dict[tuple[str, float], dict[str, tuple[float, float]]] = {}
-    for key, members in groups.items():
-        values = {n: [m.figures[n] for m in members if n in m.figures] for n in names}
-        summary[key] = {n: (fmean(v), pstdev(v)) for n, v in values.items() if v}
-    header = ["method", "rate", *(f"{n} {what}" for n in names for what in ("mean", "deviation"))]
-    lines = [
-        [*key, *(value for n in names for value in figures.get(n, (None, None)))]
-        for key, figures in summary.items()
-    ]
-    with whole_file(folder / "table.csv") as file:
-        file.write(_csv([header, *lines]))
-    with whole_file(folder / "table.md") as file:
-        file.write(_markdown(names, summary).encode())
-    with whole_file(folder / "curve.png") as file:
-        draw_curves(file, {n: _curve(n, summary) for n in ("map", "accuracy", "error")})
+def check(config: CompareConfig) -> dict[str, Method]:
+    """The methods by name, with all that can be known to be wrong found before the first one runs.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for key in ("methods", "rates", "seeds"):
+        if not getattr(config, key):
+            raise UserError(f"{key}: give at least one")
+    for rate in config.rates:
+        if not 0.0 <= rate <= 1.0:
+            raise UserError(f"rates: {rate:g} is no share of rows, in [0, 1]")
+    for seed in config.seeds:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"seeds: {seed} must be in [0, 2^32)")
+    return {name: _method(name, settings, config) for name, settings in config.methods.items()}
 
 
-def _figures(
-    name: str, settings: dict[str, Any], config: CompareConfig, whole: PairStore, mask: Mask
-) -> dict[str, float]:
-    store, seed = mask.store, mask.seed
-    if "train" in settings:
-        vectors, error = _trained(name, settings["train"], config, whole, mask)
-    elif name in UNTRAINED:
-        vectors, error = UNTRAINED[name](store), None
-    else:
+def _method(name: str, settings: Any, config: CompareConfig) -> Method:  # noqa: ANN401
+    if isinstance(settings, dict) and not settings and name in UNTRAINED:
+        untrained = UNTRAINED[name]
+        return lambda mask: (untrained(mask.store), None)
+    trains = isinstance(settings, dict) and list(settings) == ["train"]
+    if not trains or not isinstance(settings["train"], list):
         known = ", ".join(UNTRAINED)
-        raise UserError(f"methods.{name}: give it train: [settings], or use one of {known}")
-    labels = whole.labels
-    assert labels is not None
-    found = retrieve(vectors, vectors, by_label(labels, labels), exclude_self=True)
-    clusters = kmeans_scores(vectors, labels, seeds=(seed,))
-    figures = {
-        "map": found.mean_average_precision,
-        "precision@10": found.metrics()["precision@10"],
-        "accuracy": clusters.accuracy.mean,
-        "nmi": clusters.nmi.mean,
-        "ari": clusters.ari.mean,
-    }
-    if error is not None and np.isfinite(error):
-        figures["error"] = error
-    incomplete = int((store.present.sum(axis=1) == 1).sum())
-    if incomplete >= 20 and len(store.complete) >= 20:
-        figures |= {
-            f"favour {k}": v for k, v in comparability(vectors, store.present).favour.items()
+        raise UserError(
+            f"methods.{name}: give it {{train: [settings]}}, or {{}} for one of {known}"
+        )
+    choices = [str(setting) for setting in settings["train"]]
+    try:
+        _training(name, choices, config, config.rates[0], config.seeds[0])
+    except UserError as error:
+        raise UserError(f"methods.{name}: {error}") from error
+
+    def trained(mask: Mask) -> tuple[Rows, float]:
+        model = fit(_training(name, choices, config, mask.rate, mask.seed), mask.store).model
+        return embed(model, mask.store), translation_error(model, mask.whole, mask.store)
+
+    return trained
+
+
+def _training(
+    name: str, choices: list[str], config: CompareConfig, rate: float, seed: int
+) -> TrainConfig:
+    """The settings of one training, among them those of the rows that this program was given."""
+    given = HydraConfig.get().overrides.task
+    own = [o for o in given if o.lstrip("+~").split("=")[0].split(".")[0] == "data"]
+    common = [] if any(c.startswith("experiment=") for c in choices) else config.common
+    folder = Path(config.run_dir) / "runs" / f"{name}-{rate:g}-{seed}"
+    return compose_training(
+        [*QUIET, *own, *common, *choices],
+        {"seed": seed, "run_dir": str(folder)},
+        folders=[Path(path) for path in own_folders()],
+    )
+
+
+def _result(name: str, method: Method, mask: Mask) -> Result:
+    started = time.perf_counter()
+    try:
+        vectors, error = method(mask)
+        metrics = measure(vectors, error, mask)
+    except Exception as problem:  # a method can be anybody's, and the others wait
+        reason = one_line(problem)
+        if not mendable(problem):
+            reason = f"{type(problem).__name__}: {reason}"
+        trace = None if mendable(problem) else problem
+        log.error(
+            "%s at rate %g, seed %d failed: %s", name, mask.rate, mask.seed, reason, exc_info=trace
+        )
+        return Result(name, mask.rate, mask.seed, failure=reason)
+    metrics["seconds"] = time.perf_counter() - started
+    shown = "  ".join(f"{metric} {value:.3f}" for metric, value in metrics.items())
+    log.info("%-24s rate %.2f seed %d  %s", name, mask.rate, mask.seed, shown)
+    return Result(name, mask.rate, mask.seed, metrics)
+
+
+def measure(vectors: Rows, error: float | None, mask: Mask) -> dict[str, float]:
+    """The metrics of an embedding; what cannot be measured is left out.
+
+    Args:
+        vectors: (rows, size) finite.
+        error: the translation error, if there is one.
+        mask: the rows that were embedded.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    metrics = {"agreement": hidden_agreement(vectors, mask.whole, mask.store)}
+    labels = mask.whole.labels
+    if labels is not None:
+        found = retrieve(vectors, vectors, by_label(labels, labels), exclude_self=True)
+        clusters = kmeans_scores(vectors, labels, seeds=(mask.seed,))
+        metrics |= {
+            "map": found.mean_average_precision,
+            "precision@10": found.metrics()["precision@10"],
+            "accuracy": clusters.accuracy.mean,
+            "nmi": clusters.nmi.mean,
+            "ari": clusters.ari.mean,
         }
-    return figures
+    if error is not None:
+        metrics["error"] = error
+    present = mask.store.present
+    incomplete = int((present.sum(axis=1) == 1).sum())
+    if incomplete >= 20 and len(mask.store.complete) >= 20:
+        favour = comparability(vectors, present).favour
+        metrics |= {f"favour {kind}": value for kind, value in favour.items()}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _trained(
-    name: str, settings: list[str], config: CompareConfig, whole: PairStore, mask: Mask
-) -> tuple[NDArray[np.float32], float]:
-    """Embeddings, and the translation error of what was hidden."""
-    own = [o for o in HydraConfig.get().overrides.task if o.split(".")[0].split("=")[0] == "data"]
-    common = [] if any(s.startswith("experiment=") for s in settings) else config.common
-    folder = Path(config.run_dir) / "runs" / f"{name}-{mask.rate:g}-{mask.seed}"
-    fixed = [f"seed={mask.seed}", f"run_dir='{folder}'"]
-    training = finished(compose("train", [*QUIET, *own, *common, *settings, *fixed]))
-    model = fit(training, mask.store).model
-    return embed(model, mask.store), translation_error(model, whole, mask.store)
+def hidden_agreement(vectors: Rows, whole: PairStore, store: PairStore) -> float:
+    """How far rows that are near by their vectors are near in what a mask hid, without labels.
+
+    Of rows that lost the same modality: the share of a row's ten nearest by their vectors that are
+    among its ten nearest in that modality, averaged over both modalities. Where nothing was hidden,
+    of complete rows with both modalities. Of up to 2000 rows each.
+
+    Args:
+        vectors: (rows, size) finite.
+        whole: the rows without the mask.
+        store: the same rows with it.
+
+    Returns:
+        In [0, 1]; NaN if there are no more than twenty such rows of either modality.
+    """
+    hidden: NDArray[np.bool_] = whole.present & ~store.present
+    if not hidden.any():
+        hidden[whole.complete] = True
+    found = []
+    for side in (0, 1):
+        rows = sample(np.flatnonzero(hidden[:, side]))
+        found.append(agreement_of_vectors(vectors[rows], whole.take(rows)[side]))
+    known = [value for value in found if np.isfinite(value)]
+    return fmean(known) if known else float("nan")
 
 
 def translation_error(model: Model, whole: PairStore, store: PairStore) -> float:
@@ -179,37 +252,3 @@ def translation_error(model: Model, whole: PairStore, store: PairStore) -> float
             errors.append(((truth - guess)[chosen] ** 2).mean(axis=1) / variances[side])
     found = np.concatenate(errors)
     return float(found.mean()) if len(found) else float("nan")
-
-
-def _csv(rows: list[list[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _markdown(
-    names: list[str], summary: dict[tuple[str, float], dict[str, tuple[float, float]]]
-) -> str:
-    lines = [f"| method | missing | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-    for (method, rate), figures in summary.items():
-        cells = [
-            "{:.3f} ± {:.3f}".format(*figures[name]) if name in figures else "" for name in names
-        ]
-        lines.append(f"| {method} | {rate:g} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _curve(
-    name: str, summary: dict[tuple[str, float], dict[str, tuple[float, float]]]
-) -> dict[str, list[tuple[float, float, float]]]:
-    """By method: rate, mean and deviation of one figure, the rates ascending."""
-    curves: dict[str, list[tuple[float, float, float]]] = {}
-    for (method, rate), figures in sorted(summary.items(), key=lambda item: item[0][1]):
-        if name in figures:
-            curves.setdefault(method, []).append((rate, *figures[name]))
-    order = dict.fromkeys(method for method, _ in summary)
-    return {method: curves[method] for method in order if method in curves}
-
-
-def _short(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in figures.items())

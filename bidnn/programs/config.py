@@ -85,7 +85,7 @@ class CompareConfig:
         rates: missing rates, each in [0, 1].
         seeds: one mask and one training each.
         run_dir: where the table and the picture go; set by Hydra.
-        data: where rows come from; labels are needed.
+        data: where rows come from; with labels, methods are compared by them too.
     """
 
     methods: dict[str, Any] = MISSING

@@ -6,6 +6,7 @@ from sklearn.cross_decomposition import CCA
 
 from bidnn.data.store import PairStore
 from bidnn.model.scaling import ModalityScaler, ScalingKind, Transform, fit_scaling
+from bidnn.programs.controls import graph, knn, ridge, spectral
 
 
 def zeros(store: PairStore) -> NDArray[np.float32]:
@@ -54,7 +55,10 @@ def cca(store: PairStore) -> NDArray[np.float32]:
     return np.asarray(vectors, dtype=np.float32)
 
 
-UNTRAINED = {method.__name__: method for method in (zeros, first, second, scores, cca)}
+UNTRAINED = {
+    method.__name__: method
+    for method in (zeros, first, second, scores, cca, knn, ridge, graph, spectral)
+}
 
 
 def _standardised(store: PairStore) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,23 +1,17 @@
-"""scripts/evaluate.py, and the methods of scripts/compare.py."""
+"""scripts/evaluate.py."""
 
 import gzip
 import json
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import dump_svmlight_file
 
-from bidnn.architecture import NetworkConfig
-from bidnn.data.store import PairStore
 from bidnn.data.vectors import read_vectors
 from bidnn.evaluation.mixed import mixed_pool
 from bidnn.evaluation.retrieval import mean_average_precision
 from bidnn.evaluation.trec import read_run
-from bidnn.model.model import Model
-from bidnn.programs.compare import Result, translation_error, write_results
 from bidnn.programs.evaluate import main
-from bidnn.programs.methods import UNTRAINED
 
 
 def figures(capsys, *arguments):
@@ -226,76 +220,3 @@ def test_mistakes_are_one_line(odd, capsys, monkeypatch, line, match):
     error = capsys.readouterr().err
     assert match in error
     assert error.count("\n") == 1
-
-
-@pytest.fixture
-def store():
-    generator = np.random.default_rng(0)
-    hidden = generator.normal(size=(200, 2))
-    first = (hidden @ generator.normal(size=(2, 4)) * 5 + 3).astype(np.float32)
-    second = (hidden @ generator.normal(size=(2, 6))).astype(np.float32)
-    return PairStore(first, second, np.ones((200, 2), dtype=bool))
-
-
-def test_untrained_methods_do_what_they_are_called(store):
-    masked = store.drop(0.5, 0)
-    mean = [
-        part[there].mean(axis=0)
-        for part, there in zip((store.first, store.second), masked.present.T, strict=True)
-    ]
-    spread = [
-        part[there].std(axis=0)
-        for part, there in zip((store.first, store.second), masked.present.T, strict=True)
-    ]
-    first = (store.first - mean[0]) / spread[0] * masked.present[:, [0]]
-    second = (store.second - mean[1]) / spread[1] * masked.present[:, [1]]
-    np.testing.assert_allclose(UNTRAINED["first"](masked), first, atol=1e-4)
-    np.testing.assert_allclose(UNTRAINED["second"](masked), second, atol=1e-4)
-    np.testing.assert_allclose(UNTRAINED["zeros"](masked), np.hstack([first, second]), atol=1e-4)
-    scores = UNTRAINED["scores"](masked)
-    lengths = masked.present.sum(axis=1)
-    np.testing.assert_allclose((scores**2).sum(axis=1), lengths, atol=1e-4)
-
-
-def test_cca_puts_both_views_of_a_row_in_the_same_place(store):
-    masked = store.drop(0.5, 0)
-    complete, seen = UNTRAINED["cca"](store)[:, :2], UNTRAINED["cca"](masked)
-    only = masked.present.sum(axis=1) == 1
-    size = seen.shape[1] // 2
-    np.testing.assert_array_equal(seen[only, :size], seen[only, size:])
-    for column in range(2):
-        one = np.abs(np.corrcoef(complete[:, column], seen[:, column])[0, 1])
-        assert one > 0.99
-
-
-def test_the_translation_error_of_predicting_means_is_one(store):
-    torch.manual_seed(0)
-    model = Model(4, 6, NetworkConfig(hdn=4, rep=4)).eval()
-    masked = store.drop(1.0, 0)
-    for direction in (model.network.first_to_second, model.network.second_to_first):
-        direction.output.weight.data.zero_()
-    model.network._activate_output = lambda values: values
-    model.network.first_to_second.output.bias.data = torch.from_numpy(store.second.mean(axis=0))
-    model.network.second_to_first.output.bias.data = torch.from_numpy(store.first.mean(axis=0))
-    assert translation_error(model, store, masked) == pytest.approx(1, abs=0.1)
-    assert np.isnan(translation_error(model, store, store))
-
-
-def test_results_are_written_as_means_and_deviations(tmp_path):
-    results = [
-        Result("a", 0.0, 0, {"map": 0.2}),
-        Result("a", 0.0, 1, {"map": 0.4}),
-        Result("b", 0.5, 0, {"map": 0.1, "error": 1.0}),
-    ]
-    write_results(tmp_path, results)
-    assert (tmp_path / "table.md").read_text().splitlines() == [
-        "| method | missing | map | error |",
-        "|---|---|---|---|",
-        "| a | 0 | 0.300 ± 0.100 |  |",
-        "| b | 0.5 | 0.100 ± 0.000 | 1.000 ± 0.000 |",
-    ]
-    assert (tmp_path / "runs.csv").read_text().splitlines()[1:] == [
-        "a,0.0,0,0.2,",
-        "a,0.0,1,0.4,",
-        "b,0.5,0,0.1,1.0",
-    ]

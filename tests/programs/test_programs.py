@@ -252,7 +252,7 @@ def test_compare_writes_a_table_and_a_picture(features):
         f"hydra.run.dir={folder}",
     )
     table = (folder / "table.md").read_text().splitlines()
-    assert len(table) == 2 + 2 * 10
+    assert len(table) == 2 + 2 * 14
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     with (folder / "table.csv").open() as file:
         found = {(row["method"], float(row["rate"])): row for row in csv.DictReader(file)}

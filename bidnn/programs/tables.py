@@ -1,0 +1,166 @@
+"""What `compare` found, as tables and a picture."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any, TypeAlias
+
+from bidnn.evaluation.curve import draw_curves
+from bidnn.files import whole_file
+
+log = logging.getLogger(__name__)
+
+DRAWN = ("map", "accuracy", "error")
+"""Not agreement: chance and what is asked differ between missing rates."""
+RANKED = {"agreement": "agreement", "map": "mAP"}
+"""The metrics that say which method is best, and their names for people."""
+
+Means: TypeAlias = dict[str, tuple[float, float]]
+"""Mean and deviation by metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One method on one mask.
+
+    Attributes:
+        method: its name.
+        rate: the missing rate.
+        seed: of the mask and the training.
+        metrics: by name; none where it failed.
+        failure: why it failed; empty where it did not.
+    """
+
+    method: str
+    rate: float
+    seed: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One method at one missing rate, over all seeds.
+
+    Attributes:
+        means: of the runs that did not fail.
+        failures: how many failed, and why; empty where none did.
+        whole: whether none did.
+    """
+
+    means: Means
+    failures: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the means are of all seeds, as another method's are."""
+        return not self.failures
+
+
+def write_tables(folder: Path, results: Sequence[Result]) -> None:
+    """Writes the results of all runs, runs.csv, and their means, table.csv and table.md."""
+    names = _names(results)
+    with whole_file(folder / "runs.csv") as file:
+        rows = [
+            [r.method, r.rate, r.seed, *(r.metrics.get(n) for n in names), r.failure]
+            for r in results
+        ]
+        file.write(_csv([["method", "rate", "seed", *names, "failure"], *rows]))
+    summaries = summarise(results)
+    header = ["method", "rate", *(f"{n} {what}" for n in names for what in ("mean", "deviation"))]
+    lines = [
+        [*key, *(v for n in names for v in found.means.get(n, (None, None))), found.failures]
+        for key, found in summaries.items()
+    ]
+    with whole_file(folder / "table.csv") as file:
+        file.write(_csv([[*header, "failure"], *lines]))
+    with whole_file(folder / "table.md") as file:
+        file.write(_markdown(names, summaries).encode())
+
+
+def write_picture(folder: Path, results: Sequence[Result]) -> None:
+    """Draws curve.png: the metrics of `DRAWN` against the missing rate."""
+    summaries = summarise(results)
+    with whole_file(folder / "curve.png") as file:
+        draw_curves(file, {name: _curve(name, summaries) for name in DRAWN})
+
+
+def log_best(results: Sequence[Result]) -> None:
+    """Says which method is best at each missing rate, by each metric of `RANKED` that there is.
+
+    A method that failed on a mask is left out there: its mean is not of the same masks.
+    """
+    summaries = summarise(results)
+    for metric, name in RANKED.items():
+        for rate in dict.fromkeys(rate for _, rate in summaries):
+            means = {
+                method: found.means[metric][0]
+                for (method, at), found in summaries.items()
+                if at == rate and found.whole and metric in found.means
+            }
+            order = sorted(means, key=lambda method: -means[method])
+            if not order:
+                continue
+            after = f", then {order[1]} {means[order[1]]:.3f}" if len(order) > 1 else ""
+            log.info(
+                "best by %s at rate %g: %s %.3f%s", name, rate, order[0], means[order[0]], after
+            )
+
+
+def summarise(results: Sequence[Result]) -> dict[tuple[str, float], Summary]:
+    """By method and missing rate, in the order of the results."""
+    groups: dict[tuple[str, float], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.method, result.rate), []).append(result)
+    names = _names(results)
+    summaries = {}
+    for key, members in groups.items():
+        values = {n: [m.metrics[n] for m in members if n in m.metrics] for n in names}
+        reasons = [m.failure for m in members if m.failure]
+        failures = "; ".join(dict.fromkeys(reasons))
+        if reasons:
+            failures = f"{len(reasons)} of {len(members)} failed: {failures}"
+        summaries[key] = Summary(
+            {n: (fmean(v), pstdev(v)) for n, v in values.items() if v}, failures
+        )
+    return summaries
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(name for result in results for name in result.metrics))
+
+
+def _csv(rows: list[list[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _markdown(names: list[str], summaries: dict[tuple[str, float], Summary]) -> str:
+    failed = any(found.failures for found in summaries.values())
+    header = ["method", "missing", *names, *(["failure"] if failed else [])]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for (method, rate), found in summaries.items():
+        cells = [
+            "{:.3f} ± {:.3f}".format(*found.means[n]) if n in found.means else "" for n in names
+        ]
+        if failed:
+            cells.append(found.failures.replace("|", "\\|"))
+        lines.append(f"| {' | '.join([method, f'{rate:g}', *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _curve(
+    name: str, summaries: dict[tuple[str, float], Summary]
+) -> dict[str, list[tuple[float, float, float]]]:
+    """By method: rate, mean and deviation of one metric, the rates ascending."""
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    for (method, rate), found in sorted(summaries.items(), key=lambda item: item[0][1]):
+        if name in found.means:
+            curves.setdefault(method, []).append((rate, *found.means[name]))
+    order = dict.fromkeys(method for method, _ in summaries)
+    return {method: curves[method] for method in order if method in curves}

@@ -1,0 +1,318 @@
+"""scripts/compare.py and its methods: controls and metrics against second computations."""
+
+import csv
+import logging
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+
+from bidnn.architecture import NetworkConfig
+from bidnn.data.store import PairStore
+from bidnn.model.model import Model
+from bidnn.programs.compare import hidden_agreement, translation_error
+from bidnn.programs.controls import graph, knn, ridge, spectral
+from bidnn.programs.methods import UNTRAINED
+from bidnn.programs.tables import Result, log_best, write_tables
+from bidnn.training.diffusion import graphs
+from tests.programs.running import refused, run, succeed
+
+COMPARE = "scripts/compare.py"
+
+
+@pytest.fixture
+def store():
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(200, 2))
+    first = (hidden @ generator.normal(size=(2, 4)) * 5 + 3).astype(np.float32)
+    second = (hidden @ generator.normal(size=(2, 6))).astype(np.float32)
+    return PairStore(first, second, np.ones((200, 2), dtype=bool))
+
+
+def test_untrained_methods_do_what_they_are_called(store):
+    masked = store.drop(0.5, 0)
+    mean = [
+        part[there].mean(axis=0)
+        for part, there in zip((store.first, store.second), masked.present.T, strict=True)
+    ]
+    spread = [
+        part[there].std(axis=0)
+        for part, there in zip((store.first, store.second), masked.present.T, strict=True)
+    ]
+    first = (store.first - mean[0]) / spread[0] * masked.present[:, [0]]
+    second = (store.second - mean[1]) / spread[1] * masked.present[:, [1]]
+    np.testing.assert_allclose(UNTRAINED["first"](masked), first, atol=1e-4)
+    np.testing.assert_allclose(UNTRAINED["second"](masked), second, atol=1e-4)
+    np.testing.assert_allclose(UNTRAINED["zeros"](masked), np.hstack([first, second]), atol=1e-4)
+    scores = UNTRAINED["scores"](masked)
+    lengths = masked.present.sum(axis=1)
+    np.testing.assert_allclose((scores**2).sum(axis=1), lengths, atol=1e-4)
+
+
+def test_cca_puts_both_views_of_a_row_in_the_same_place(store):
+    masked = store.drop(0.5, 0)
+    complete, seen = UNTRAINED["cca"](store)[:, :2], UNTRAINED["cca"](masked)
+    only = masked.present.sum(axis=1) == 1
+    size = seen.shape[1] // 2
+    np.testing.assert_array_equal(seen[only, :size], seen[only, size:])
+    for column in range(2):
+        one = np.abs(np.corrcoef(complete[:, column], seen[:, column])[0, 1])
+        assert one > 0.99
+
+
+def test_the_translation_error_of_predicting_means_is_one(store):
+    torch.manual_seed(0)
+    model = Model(4, 6, NetworkConfig(hdn=4, rep=4)).eval()
+    masked = store.drop(1.0, 0)
+    for direction in (model.network.first_to_second, model.network.second_to_first):
+        direction.output.weight.data.zero_()
+    model.network._activate_output = lambda values: values
+    model.network.first_to_second.output.bias.data = torch.from_numpy(store.second.mean(axis=0))
+    model.network.second_to_first.output.bias.data = torch.from_numpy(store.first.mean(axis=0))
+    assert translation_error(model, store, masked) == pytest.approx(1, abs=0.1)
+    assert np.isnan(translation_error(model, store, store))
+
+
+def test_results_are_written_as_means_and_deviations(tmp_path):
+    results = [
+        Result("a", 0.0, 0, {"map": 0.2}),
+        Result("a", 0.0, 1, {"map": 0.4}),
+        Result("b", 0.5, 0, {"map": 0.1, "error": 1.0}),
+    ]
+    write_tables(tmp_path, results)
+    assert (tmp_path / "table.md").read_text().splitlines() == [
+        "| method | missing | map | error |",
+        "|---|---|---|---|",
+        "| a | 0 | 0.300 ± 0.100 |  |",
+        "| b | 0.5 | 0.100 ± 0.000 | 1.000 ± 0.000 |",
+    ]
+    assert (tmp_path / "runs.csv").read_text().splitlines()[1:] == [
+        "a,0.0,0,0.2,,",
+        "a,0.0,1,0.4,,",
+        "b,0.5,0,0.1,1.0,",
+    ]
+
+
+def test_a_failure_stands_in_the_tables_with_its_reason(tmp_path):
+    results = [
+        Result("a", 0.0, 0, {"map": 0.2}),
+        Result("a", 0.0, 1, failure="no | rows"),
+        Result("b", 0.0, 0, failure="no rows"),
+        Result("b", 0.0, 1, failure="no rows"),
+    ]
+    write_tables(tmp_path, results)
+    assert (tmp_path / "table.md").read_text().splitlines()[2:] == [
+        "| a | 0 | 0.200 ± 0.000 | 1 of 2 failed: no \\| rows |",
+        "| b | 0 |  | 2 of 2 failed: no rows |",
+    ]
+    with (tmp_path / "table.csv").open() as file:
+        assert [row["failure"] for row in csv.DictReader(file)] == [
+            "1 of 2 failed: no | rows",
+            "2 of 2 failed: no rows",
+        ]
+    with (tmp_path / "runs.csv").open() as file:
+        assert [row["failure"] for row in csv.DictReader(file)] == [r.failure for r in results]
+
+
+def test_the_best_is_named_by_rate_and_metric_unless_a_run_of_it_failed(caplog):
+    caplog.set_level(logging.INFO)
+    log_best(
+        [
+            Result("a", 0.0, 0, {"agreement": 0.2, "map": 0.5}),
+            Result("b", 0.0, 0, {"agreement": 0.4, "map": 0.3}),
+            Result("c", 0.0, 0, {"agreement": 0.9, "map": 0.9}),
+            Result("c", 0.0, 1, failure="no rows"),
+            Result("a", 0.5, 0, {"agreement": 0.1}),
+        ]
+    )
+    assert caplog.messages == [
+        "best by agreement at rate 0: b 0.400, then a 0.200",
+        "best by agreement at rate 0.5: a 0.100",
+        "best by mAP at rate 0: a 0.500, then b 0.300",
+    ]
+
+
+def prepared(store):
+    """Signed square roots, unit rows, less their mean, in float64."""
+    parts = []
+    for values, there in zip((store.first, store.second), store.present.T, strict=True):
+        roots = np.sign(values) * np.sqrt(np.abs(values.astype(np.float64)))
+        roots /= np.linalg.norm(roots, axis=1, keepdims=True)
+        parts.append((roots - roots[there].mean(axis=0)) * there[:, None])
+    return parts
+
+
+def test_knn_takes_the_mean_of_the_nearest_complete_rows(store):
+    masked = store.drop(0.5, 0)
+    parts = prepared(masked)
+    expected = [part.copy() for part in parts]
+    for row in np.flatnonzero(masked.present.sum(axis=1) == 1):
+        side = int(masked.present[row].argmin())
+        known = parts[1 - side]
+        pairs = masked.complete
+        # Distances of rows as they are; weights 1 - d²/2, as cosines are of rows of length 1.
+        distances = np.linalg.norm(known[pairs] - known[row], axis=1)
+        near = np.argsort(distances)[:10]
+        weights = np.maximum(1 - distances[near] ** 2 / 2, 1e-6)
+        expected[side][row] = np.average(parts[side][pairs[near]], axis=0, weights=weights)
+    np.testing.assert_allclose(knn(masked), np.hstack(expected), atol=1e-5)
+
+
+def test_ridge_predicts_with_the_strength_that_leaving_one_out_favours(store):
+    masked = store.drop(0.5, 0)
+    parts, pairs = prepared(masked), masked.complete
+    found = np.split(ridge(masked), [4], axis=1)
+    for side in (0, 1):
+        known, wanted = parts[1 - side], parts[side]
+        scale = (known[pairs] ** 2).sum() / known.shape[1]
+        tried = [Ridge(alpha=scale * share) for share in (0.01, 0.1, 1.0, 10.0)]
+        errors = [
+            (cross_val_predict(m, known[pairs], wanted[pairs], cv=LeaveOneOut()) - wanted[pairs])
+            for m in tried
+        ]
+        best = tried[int(np.argmin([(error**2).sum() for error in errors]))]
+        expected = wanted.copy()
+        lost = ~masked.present[:, side]
+        expected[lost] = best.fit(known[pairs], wanted[pairs]).predict(known[lost])
+        np.testing.assert_allclose(found[side], expected, atol=1e-4)
+
+
+def joined(store):
+    """Both modalities' self-tuned graphs of ten nearest rows, dense."""
+    total = np.zeros((len(store), len(store)))
+    for part, there in zip(prepared(store), store.present.T, strict=True):
+        rows = np.flatnonzero(there)
+        units = part[rows] / np.linalg.norm(part[rows], axis=1, keepdims=True)
+        distances = np.linalg.norm(units[:, None] - units, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        reach = np.sort(distances, axis=1)[:, 9]
+        weights = np.exp(-(distances**2) / np.outer(reach, reach))
+        near = distances <= reach[:, None]
+        total[np.ix_(rows, rows)] += weights * (near | near.T)
+    return total
+
+
+def test_graph_is_three_steps_of_means_over_neighbours(store):
+    masked = store.drop(0.5, 0)
+    weights = joined(masked)
+    step = weights / weights.sum(axis=1, keepdims=True)
+    expected = np.linalg.matrix_power(step, 3) @ knn(masked)
+    np.testing.assert_allclose(graph(masked), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
+def test_spectral_has_the_cosines_of_the_leading_eigenvectors(store, monkeypatch, dense):
+    masked = store.drop(0.5, 0)
+    if not dense:
+        monkeypatch.setattr(graphs, "DENSE", 0)
+    weights = joined(masked)
+    roots = np.sqrt(weights.sum(axis=1))
+    vectors = np.linalg.eigh(weights / np.outer(roots, roots))[1][:, -10:]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = spectral(masked)
+    assert found.shape == (200, 10)
+    np.testing.assert_allclose(found @ found.T, vectors @ vectors.T, atol=5e-3)
+
+
+@pytest.mark.parametrize("method", [knn, ridge, graph, spectral])
+def test_controls_embed_few_rows_none_complete_and_empty_ones(method, store):
+    few = PairStore(store.first[:8], store.second[:8], np.eye(2, dtype=bool)[np.arange(8) % 2])
+    few.present[7] = False
+    found = method(few)
+    assert np.isfinite(found).all()
+    assert found[:7].any(axis=1).all()
+    assert not found[7].any()
+
+
+def by_counting(vectors, values):
+    """Agreement as it is defined, one row after the other."""
+    values = values - values.mean(axis=0)
+    shares = []
+    for row in range(len(vectors)):
+        near = []
+        for one in (vectors, values):
+            cosines = one @ one[row] / np.linalg.norm(one, axis=1)
+            cosines[row] = -np.inf
+            near.append(set(np.argsort(-cosines)[:10]))
+        shares.append(len(near[0] & near[1]) / 10)
+    return np.mean(shares)
+
+
+def test_agreement_counts_neighbours_in_what_was_hidden(store):
+    vectors = np.random.default_rng(1).normal(size=(200, 3)) + 10 * store.first[:, :3]
+    masked = store.drop(0.5, 0)
+    expected = []
+    for side, values in enumerate((store.first, store.second)):
+        lost = ~masked.present[:, side]
+        expected.append(by_counting(vectors[lost], values[lost].astype(np.float64)))
+    assert hidden_agreement(vectors, store, masked) == pytest.approx(np.mean(expected), abs=1e-3)
+    both = [by_counting(vectors, v.astype(np.float64)) for v in (store.first, store.second)]
+    assert hidden_agreement(vectors, store, store) == pytest.approx(np.mean(both), abs=1e-3)
+    assert hidden_agreement(store.first - store.first.mean(axis=0), store, store) > 0.5
+    assert np.isnan(hidden_agreement(vectors, store, store.drop(0.1, 0)))
+
+
+@pytest.fixture
+def features(tmp_path):
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(90, 5)).astype(np.float32)
+    second = (first @ generator.normal(size=(5, 7))).astype(np.float32)
+    np.savez(tmp_path / "features.npz", first=first, second=second)
+    return tmp_path
+
+
+def arguments(features, methods, *more):
+    return (
+        *("data=npz", f"data.path={features / 'features.npz'}", "rates=[0.0,0.6]", "seeds=[0]"),
+        *("~methods", f"+methods={methods}", f"hydra.run.dir={features / 'run'}", *more),
+    )
+
+
+def test_without_labels_methods_are_compared_by_agreement_and_translation_error(features):
+    small = "{train: ['model.hdn=8', 'model.rep=4', 'trainer.max_epochs=1']}"
+    ended = succeed(COMPARE, *arguments(features, f"{{knn: {{}}, small: {small}}}"))
+    with (features / "run" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert not {"map mean", "accuracy mean"} & set(rows[0])
+    assert all(0 < float(row["agreement mean"]) <= 1 for row in rows)
+    assert [bool(row["error mean"]) for row in rows] == [False, False, False, True]
+    last = (ended.out + ended.err).splitlines()[-2:]
+    assert ["best by agreement at rate" in line for line in last] == [True, True]
+
+
+def test_a_method_that_fails_leaves_the_others_to_theirs(features):
+    """An own loss, of a folder that only --config-dir names, fails in its first step."""
+    own = features / "own"
+    (own / "loss").mkdir(parents=True)
+    (own / "failing.py").write_text(
+        "class Failing:\n"
+        "    self_paths = incomplete_rows = False\n"
+        "    def __call__(self, outputs, first, second, present=None):\n"
+        "        raise ArithmeticError('no loss today')\n"
+    )
+    (own / "loss" / "failing.yaml").write_text("_target_: failing.Failing\n")
+    methods = "{own: {train: ['loss=failing']}, zeros: {}}"
+    ended = run(COMPARE, "--config-dir", own, *arguments(features, methods))
+    assert ended.status == 1
+    table = (features / "run" / "table.md").read_text()
+    assert table.count("1 of 1 failed: ArithmeticError: no loss today") == 2
+    assert "best by agreement at rate 0.6: zeros" in ended.out + ended.err
+    assert "2 of 4 runs failed" in (ended.out + ended.err).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("methods", "more", "said"),
+    [
+        ("{zeros: {}, knnn: {}}", (), "methods.knnn: give it"),
+        ("{zeros: {}, knn: {tran: []}}", (), "methods.knn: give it"),
+        ("{zeros: {}, own: {train: ['model.hdm=3']}}", (), "methods.own: "),
+        ("{zeros: {}}", ("rates=[0.0,1.5]",), "rates: 1.5"),
+        ("{zeros: {}}", ("seeds=[0,-1]",), "seeds: -1"),
+        ("{zeros: {}}", ("seeds=[]",), "seeds: give at least one"),
+    ],
+)
+def test_mistakes_are_found_before_the_first_method_runs(features, methods, more, said):
+    assert said in refused(COMPARE, *arguments(features, methods, *more))
+    assert not (features / "run" / "runs.csv").exists()
