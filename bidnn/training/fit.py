@@ -112,7 +112,7 @@ def fit(
         check_record(folder, store, settings)
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
-        if config.model.diffusion and data.batches:
+        if config.model.diffusion and config.trainer.trains and data.batches:
             data.coordinates = _coordinates(config.model.rep, data, folder, last)
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
         everything = _callbacks(config, store, folder, callbacks)
@@ -216,6 +216,7 @@ def _coordinates(
         kept.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as file:
             np.save(file, found)
+        return np.asarray(np.load(kept, mmap_mode="r"))
     return found
 
 

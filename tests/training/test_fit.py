@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from bidnn.data.store import PairStore
+from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring, EmbeddingConfig
-from tests.training.fitting import run
+from tests.training.fitting import run, settings
 
 
 @pytest.fixture
@@ -30,3 +32,25 @@ def test_centring_by_presence_says_that_it_cannot_act_where_no_row_misses_a_moda
     present[3, 1] = False
     centred(replace(store, present=present), Centring.presence)
     assert said not in caplog.text
+
+
+def test_a_run_keeps_what_its_head_learns_and_goes_on_with_it(tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(2, 30, 4)).astype(np.float32)
+    store = PairStore(values[0], values[1], np.ones((30, 2), dtype=bool))
+    more = {"network": {"diffusion": True}, "loss": LossConfig(diffusion=1.0)}
+    alone = run(store, settings(4, **more))
+    first = run(store, settings(2, run_dir=str(tmp_path), **more))
+    kept = np.load(tmp_path / "checkpoints/coordinates.npy")
+    np.testing.assert_array_equal(kept, first.data.coordinates)
+    assert kept.shape == (30, 4)
+    np.testing.assert_allclose((kept**2).mean(axis=1), 1.0, rtol=1e-5)
+
+    def searched(*_):
+        raise AssertionError("neighbours are searched again")
+
+    monkeypatch.setattr("bidnn.training.fit.diffusion_coordinates", searched)
+    resumed = run(store, settings(4, run_dir=str(tmp_path), resume=True, **more))
+    for own, other in zip(resumed.weights, alone.weights, strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=0)
+    run(store, settings(0, **more))  # only predicts
