@@ -119,7 +119,7 @@ def test_complete_rows_stay_as_they_are_when_others_are_completed():
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("sample", [16384, 40], ids=["all", "extended"])
+@pytest.mark.parametrize("sample", [8192, 40], ids=["all", "extended"])
 def test_rows_of_a_kind_lie_together_whatever_they_miss(monkeypatch, sample):
     monkeypatch.setattr(coordinates, "SAMPLE", sample)
     store, kind = clustered()

@@ -18,14 +18,14 @@ from bidnn.training.diffusion.completion import completed
 from bidnn.training.diffusion.graphs import NEIGHBOURS, Rows, affinities, nearest, unit, walk
 from bidnn.training.diffusion.views import View, choose_views
 
-SAMPLE = 16384
+SAMPLE = 8192
 """Rows whose graph is built; others lie where their neighbours among these lie."""
 
 
 def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) -> Rows:
     """Diffusion coordinates of training rows.
 
-    Linear in the rows: beyond 16 384 of them, spread evenly, a row has the mean of the coordinates
+    Linear in the rows: beyond 8192 of them, spread evenly, a row has the mean of the coordinates
     of its ten nearest ones in each modality.
 
     Args:
