@@ -1,5 +1,6 @@
 """Trainings of a few steps, by `fit`, whose trainer and module can be looked at afterwards."""
 
+import warnings
 from dataclasses import dataclass
 
 from lightning import Callback, LightningModule, Trainer
@@ -60,3 +61,9 @@ def run(store, config=None, callbacks=(), start=None, **more):
     caught = Caught()
     fitted = fit(config or settings(**more), store, callbacks=[*callbacks, caught], start=start)
     return Run(caught.trainer, caught.module, caught.start, fitted)
+
+
+def trained(store, epochs=2, callbacks=(), **more):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on settings that are meant here
+        return run(store, settings(epochs, **more), callbacks=callbacks)

@@ -44,7 +44,7 @@ def test_agreement_is_the_share_of_neighbours_that_the_hidden_modality_has_too(s
     found, chance = found_again(model, store, rows)
     assert found == pytest.approx(np.mean(shares), abs=2e-3)
     assert chance == pytest.approx(10 / 49)
-    assert found_again(model, store, rows[:21]) is None
+    assert found_again(model, store, rows[:20]) is None
 
 
 def test_a_training_reports_it_and_learns_it(store, caplog):
