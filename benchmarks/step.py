@@ -19,6 +19,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 from rows import Row
 from torch import nn
 from torch.nn import functional
@@ -59,8 +60,7 @@ class Plain(nn.Module):
 def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> Row:
     """One row: milliseconds a step of the program, and of the loop."""
     rows, longer = LENGTH[sizes]
-    generator = np.random.default_rng(0)
-    parts = [generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2]]
+    parts = _parts(rows, sizes)
     count = longer * (rows // BATCH)
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +72,12 @@ def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> 
     ratio = statistics.median(ours / plain for ours, plain in pairs)
     ours, plain = next(pair for pair in pairs if pair[0] / pair[1] == ratio)
     return Row(name=name, ours=ours, other=plain, unit="ms", against="plain eager loop", aim=aim)
+
+
+def _parts(rows: int, sizes: tuple[int, int, int, int]) -> list[NDArray[np.float32]]:
+    """Both modalities."""
+    generator = np.random.default_rng(0)
+    return [generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2]]
 
 
 class Module(LightningModule):
@@ -101,8 +107,7 @@ class Module(LightningModule):
 def observed(name: str, sizes: tuple[int, int, int, int], aim: str) -> Row:
     """One row: milliseconds of processor time a step, with a callback that looks at each."""
     rows, longer = LENGTH[sizes][0], LENGTH[sizes][1] // 8
-    generator = np.random.default_rng(0)
-    parts = [generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2]]
+    parts = _parts(rows, sizes)
     count = longer * (rows // BATCH)
     pairs = []
     with tempfile.TemporaryDirectory() as folder:

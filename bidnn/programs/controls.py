@@ -4,13 +4,16 @@ They are made of scikit-learn's parts, see no labels, and have no setting that i
 Unlike a trained model they embed the rows that they are given, and no new ones.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from bidnn.data.store import PairStore
+from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import RIDGES, mean_of_nearest
-from bidnn.training.diffusion.graphs import NEIGHBOURS, Rows, affinities, leading, unit
+from bidnn.training.diffusion.graphs import Rows, affinities, leading, unit
 from bidnn.training.diffusion.views import View
 
 SMOOTHINGS = 3
@@ -25,13 +28,7 @@ def knn(store: PairStore) -> Rows:
     the mean. A modality is prepared as `_prepared` says. With ten complete rows or fewer, what is
     missing stays zero, the mean of all.
     """
-    first, second = _prepared(store)
-    halves = [first.copy(), second.copy()]
-    for side, source, target in ((1, first, second), (0, second, first)):
-        pairs, lost = store.complete, _lost(store, side)
-        if len(lost) and len(pairs) > NEIGHBOURS:
-            halves[side][lost] = mean_of_nearest(source[pairs], target[pairs], source[lost])
-    return np.concatenate(halves, axis=1)
+    return _completed(store, mean_of_nearest)
 
 
 def ridge(store: PairStore) -> Rows:
@@ -42,15 +39,12 @@ def ridge(store: PairStore) -> Rows:
     """
     from sklearn.linear_model import RidgeCV
 
-    first, second = _prepared(store)
-    halves = [first.copy(), second.copy()]
-    for side, source, target in ((1, first, second), (0, second, first)):
-        pairs, lost = store.complete, _lost(store, side)
-        if len(lost) and len(pairs) > NEIGHBOURS:
-            scale = float((source[pairs].astype(np.float64) ** 2).sum()) / min(source[pairs].shape)
-            model = RidgeCV(alphas=[scale * share for share in RIDGES])
-            halves[side][lost] = model.fit(source[pairs], target[pairs]).predict(source[lost])
-    return np.concatenate(halves, axis=1)
+    def predict(source: Rows, target: Rows, queries: Rows) -> Rows:
+        scale = float((source.astype(np.float64) ** 2).sum()) / min(source.shape)
+        model = RidgeCV(alphas=[scale * share for share in RIDGES])
+        return np.asarray(model.fit(source, target).predict(queries), dtype=np.float32)
+
+    return _completed(store, predict)
 
 
 def graph(store: PairStore) -> Rows:
@@ -97,9 +91,15 @@ def _centred(values: Rows, has: NDArray[np.bool_]) -> Rows:
     return np.where(has[:, None], view.transformed(values) - view.centre, np.float32(0.0))
 
 
-def _lost(store: PairStore, side: int) -> NDArray[np.int64]:
-    """Rows that have the other modality only."""
-    return np.flatnonzero(store.present[:, 1 - side] & ~store.present[:, side])
+def _completed(store: PairStore, predict: Callable[[Rows, Rows, Rows], Rows]) -> Rows:
+    """Both modalities side by side, what is missing predicted from pairs of the other and it."""
+    first, second = _prepared(store)
+    halves, pairs = [first.copy(), second.copy()], store.complete
+    for side, source, target in ((1, first, second), (0, second, first)):
+        lost = np.flatnonzero(store.present[:, 1 - side] & ~store.present[:, side])
+        if len(lost) and len(pairs) > NEIGHBOURS:
+            halves[side][lost] = predict(source[pairs], target[pairs], source[lost])
+    return np.concatenate(halves, axis=1)
 
 
 def _joined(store: PairStore) -> sparse.csr_array:

@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
-from bidnn.evaluation.agreement import agreement
+from bidnn.evaluation.agreement import NEIGHBOURS, agreement_of_vectors, sample
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
-from bidnn.training.diffusion.graphs import NEIGHBOURS, nearest, unit
 from bidnn.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
 
 ROWS = 4096
-COMPARED = 2000
 DIRECTIONS = ("first_to_second", "second_to_first")
 STEPS_TO_JUDGE, LEAST_FALL = 20, 0.01
 
@@ -106,19 +104,18 @@ def found_again(
 
     Returns:
         The mean share of the ten nearest rows by cosine that are also nearest in the modality that
-        was hidden, over both ways; and what chance would give. None for fewer than 22 rows.
+        was hidden, over both ways; and what chance would give. None for twenty rows or fewer.
     """
-    rows = rows[:: -(-len(rows) // COMPARED)]
-    if len(rows) < 2 * NEIGHBOURS + 2:
+    rows = sample(rows)
+    if len(rows) <= 2 * NEIGHBOURS:
         return None
     parts = store.take(rows)
     shares = []
     for hidden in (0, 1):
         present = np.ones((len(rows), 2), dtype=bool)
         present[:, hidden] = False
-        vectors = unit(embed(model, PairStore(*parts, present)))
-        truth = unit(parts[hidden] - parts[hidden].mean(axis=0))
-        shares.append(agreement(*(nearest(v, None, NEIGHBOURS)[1] for v in (vectors, truth))))
+        vectors = embed(model, PairStore(*parts, present))
+        shares.append(agreement_of_vectors(vectors, parts[hidden]))
     return sum(shares) / 2, NEIGHBOURS / (len(rows) - 1)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.training.diffusion.graphs import NEIGHBOURS, Rows, nearest, unit
+from bidnn.evaluation.agreement import NEIGHBOURS
+from bidnn.training.diffusion.graphs import Rows, nearest, unit
 
 RIDGES = (0.01, 0.1, 1.0, 10.0)
 """Strengths of the regression, as shares of a mean squared singular value."""

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.store import PairStore
+from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import completed
-from bidnn.training.diffusion.graphs import NEIGHBOURS, Rows, affinities, nearest, unit, walk
+from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
 from bidnn.training.diffusion.views import View, choose_views
 
 SAMPLE = 8192

@@ -8,9 +8,10 @@ from scipy import sparse
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
+from bidnn.evaluation.agreement import NEIGHBOURS
+
 Rows: TypeAlias = NDArray[np.float32]
 
-NEIGHBOURS = 10
 STEPS = 4
 """Of the random walk: eigenvalues are taken to this power."""
 DENSE = 1000

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from bidnn.evaluation.agreement import agreement
-from bidnn.training.diffusion.graphs import NEIGHBOURS, Rows, nearest, unit
+from bidnn.evaluation.agreement import NEIGHBOURS, agreement
+from bidnn.training.diffusion.graphs import Rows, nearest, unit
 
 log = logging.getLogger(__name__)
 
