@@ -12,8 +12,6 @@ from bidnn.errors import UserError
 from bidnn.training.trainer import REFUSED_CALLBACKS
 from tests.training.fitting import run, settings, trained
 
-BATCHES = 6  # of 8 rows, of the 50
-
 
 def callbacks_that_work(folder):
     return {
