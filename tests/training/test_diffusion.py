@@ -35,6 +35,26 @@ def clustered(rows=90, kinds=3, seed=0, missing=0.5):
     return PairStore(*parts, present), kind
 
 
+@pytest.mark.parametrize("block", [512, 7], ids=["whole", "blocks"])
+@pytest.mark.parametrize("own", [True, False], ids=["own", "queries"])
+def test_the_nearest_rows_are_those_of_all_distances(monkeypatch, block, own):
+    monkeypatch.setattr(graphs, "BLOCK", block)
+    values, queries = (
+        np.random.default_rng(seed).normal(size=(40, 5)).astype(np.float32) for seed in (0, 1)
+    )
+    values[3] = values[4]
+    queries[0] = values[9]
+    distances, near = graphs.nearest(values, None if own else queries, 6)
+    asked = (values if own else queries).astype(np.float64)
+    expected = np.linalg.norm(asked[:, None] - values, axis=2)
+    if own:
+        np.fill_diagonal(expected, np.inf)
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :6], atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(expected, near, axis=1), distances, atol=1e-6)
+    same = (3, 4) if own else (0, 9)  # equal rows are at distance 0, exactly
+    assert (near[same[0], 0], distances[same[0], 0]) == (same[1], 0.0)
+
+
 def test_affinities_are_self_tuned_and_symmetric():
     rows = unit(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
     has = np.arange(40) % 4 > 0
