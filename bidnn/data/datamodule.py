@@ -13,7 +13,7 @@ from torch import Tensor
 from bidnn.data.ahead import ahead
 from bidnn.data.device import DeviceRows, fits
 from bidnn.data.order import Order, Shuffle
-from bidnn.data.store import PairStore
+from bidnn.data.store import PairStore, let_go
 from bidnn.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -146,6 +146,7 @@ class ChunkLoader:
                 if self.coordinates is not None:
                     own = numbers[start : start + self.batches_per_chunk].ravel()
                     chunk.coordinates = torch.from_numpy(self.coordinates[own])
+                    let_go(self.coordinates)
                 yield chunk
 
 

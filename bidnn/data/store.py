@@ -1,5 +1,6 @@
 """PairStore: the rows of two modalities, either of which may be missing."""
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -13,6 +14,8 @@ from bidnn.errors import UserError
 
 Features: TypeAlias = "NDArray[Any] | sparse.csr_array"
 BLOCK_BYTES = 32 * 2**20
+LET_GO_FROM = 2**28
+"""Bytes of a mapped file whose pages are let go once they are read."""
 
 
 class Modality(Enum):
@@ -109,6 +112,8 @@ class PairStore:
             part[rows] if sparse.issparse(part) else np.take(np.asarray(part), rows, axis=0)
             for part in (self.first, self.second)
         )
+        let_go(self.first)
+        let_go(self.second)
         return PairStore(first, second, self.present[rows], name=self.name)
 
     def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[slice]:
@@ -179,6 +184,24 @@ def is_mapped(features: Features) -> bool:
     return isinstance(array, np.memmap)
 
 
+def let_go(features: Features) -> None:
+    """Takes the pages of a large mapped file out of this process; the system's cache keeps them.
+
+    Otherwise all that was read of it counts as memory of the process. Of a file that is mapped to
+    be read only, so that nothing can be lost.
+    """
+    whole: Any = features
+    parts = [whole.data, whole.indices, whole.indptr] if sparse.issparse(whole) else [whole]
+    for base in parts:
+        only_read = False
+        while isinstance(base, np.ndarray):
+            only_read |= isinstance(base, np.memmap) and base.mode == "r"
+            base = base.base  # noqa: PLW2901 — down to what is mapped
+        large = isinstance(base, mmap.mmap) and len(base) >= LET_GO_FROM
+        if only_read and large and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
 def find_present(
     features: Features, mask: NDArray[Any] | None, *, ignore_zeroes: bool, name: str
 ) -> NDArray[np.bool_]:
@@ -212,6 +235,7 @@ def find_present(
     for start in range(0, rows, block):
         part, there = features[start : start + block], present[start : start + block]
         nan, finite, nonzero = _look_at(part)
+        let_go(features)
         there &= ~nan
         if not ignore_zeroes:
             there &= nonzero
@@ -255,6 +279,7 @@ def _dense(
         copied = np.ascontiguousarray(part.toarray(), dtype=np.float32)
     else:
         copied = np.array(part, dtype=np.float32, order="C")
+    let_go(features)
     if not present.all():
         copied[~present] = 0.0
     return copied
