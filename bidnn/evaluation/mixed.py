@@ -1,5 +1,6 @@
 """Whether rows with one modality and rows with two find each other in one pool."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,12 @@ class Found:
     ndcg: float
     pair_recall: float
 
+    def metrics(self) -> dict[str, float]:
+        """What is known, by name: `ndcg@10`, `pair_recall@10`, `share KIND`."""
+        own = {"ndcg@10": self.ndcg, "pair_recall@10": self.pair_recall}
+        own |= {f"share {kind}": share for kind, share in self.shares.items()}
+        return {name: value for name, value in own.items() if not math.isnan(value)}
+
 
 def mixed_pool(
     vectors: ArrayLike,
@@ -75,16 +82,9 @@ def mixed_pool(
     for name, given in (("present", there), ("items", items)):
         if len(given) != len(values):
             raise UserError(f"{name}: {len(given)} rows, but there are {len(values)} vectors")
-    kinds = {name: np.flatnonzero((there == has).all(axis=1)) for name, has in KINDS.items()}
-    kinds = {name: rows for name, rows in kinds.items() if len(rows)}
-    if len(kinds) < 2:
-        raise UserError(
-            f"all rows are {next(iter(kinds), 'without any modality')}; a mixed pool needs rows of "
-            "two kinds at least: complete, first-only, second-only"
-        )
-    for name, rows in kinds.items():
-        if len(rows) < LEAST:
-            raise UserError(f"{len(rows)} {name} rows are too few to say how they are found")
+    if reason := no_pool(there):
+        raise UserError(reason)
+    kinds = _kinds(there)
     pool, kind = _thirds(kinds, items, seed)
     names, values, items = list(kinds), values[pool], items[pool]
     shares = {name: _at_ten(values, _of_kind(kind == k))[0] for k, name in enumerate(names)}
@@ -109,6 +109,24 @@ def mixed_pool(
             _mean(pairs[kind == k]),
         )
     return found
+
+
+def no_pool(present: NDArray[np.bool_]) -> str:
+    """Why `mixed_pool` refuses rows with these modalities, (rows, 2); empty if it does not."""
+    kinds = _kinds(present)
+    if len(kinds) < 2:
+        return (
+            f"all rows are {next(iter(kinds), 'without any modality')}; a mixed pool needs rows of "
+            "two kinds at least: complete, first-only, second-only"
+        )
+    few = [f"{len(rows)} {name}" for name, rows in kinds.items() if len(rows) < LEAST]
+    return f"{few[0]} rows are too few to say how they are found" if few else ""
+
+
+def _kinds(present: NDArray[np.bool_]) -> dict[str, NDArray[np.int64]]:
+    """The numbers of the rows of each kind that there is."""
+    kinds = {name: np.flatnonzero((present == has).all(axis=1)) for name, has in KINDS.items()}
+    return {name: rows for name, rows in kinds.items() if len(rows)}
 
 
 def _thirds(

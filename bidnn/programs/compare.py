@@ -17,6 +17,7 @@ from bidnn.errors import UserError
 from bidnn.evaluation.agreement import agreement_of_vectors, sample
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
+from bidnn.evaluation.mixed import KINDS, mixed_pool, no_pool
 from bidnn.evaluation.retrieval import by_label, retrieve
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
@@ -56,12 +57,12 @@ class Mask:
     store: PairStore
 
 
-Method: TypeAlias = Callable[[Mask], tuple[Rows, float | None]]
-"""From masked rows to vectors, and the translation error of what was hidden, where there is one."""
+Method: TypeAlias = Callable[[Mask], tuple[Rows, Model | None]]
+"""From masked rows to vectors, and the model that embeds new rows, where one was trained."""
 
 
 def run(config: CompareConfig) -> None:
-    """Runs every method on every mask; writes table.md, table.csv, runs.csv and curve.png.
+    """Runs every method on every mask; writes tables of the results, and curve.png.
 
     Masks depend on the seed alone, so that all methods see the same rows. Tables are written after
     every run, and a method that fails leaves the others to theirs.
@@ -128,9 +129,9 @@ def _method(name: str, settings: Any, config: CompareConfig) -> Method:  # noqa:
     except UserError as error:
         raise UserError(f"methods.{name}: {error}") from error
 
-    def trained(mask: Mask) -> tuple[Rows, float]:
+    def trained(mask: Mask) -> tuple[Rows, Model]:
         model = fit(_training(name, choices, config, mask.rate, mask.seed), mask.store).model
-        return embed(model, mask.store), translation_error(model, mask.whole, mask.store)
+        return embed(model, mask.store), model
 
     return trained
 
@@ -153,8 +154,10 @@ def _training(
 def _result(name: str, method: Method, mask: Mask) -> Result:
     started = time.perf_counter()
     try:
-        vectors, error = method(mask)
-        metrics = measure(vectors, error, mask)
+        vectors, model = method(mask)
+        metrics = measure(vectors, model, mask)
+        metrics["seconds"] = time.perf_counter() - started
+        mixed = mixed_metrics(vectors, model, mask)
     except Exception as problem:  # a method can be anybody's, and the others wait
         reason = one_line(problem)
         if not mendable(problem):
@@ -164,18 +167,17 @@ def _result(name: str, method: Method, mask: Mask) -> Result:
             "%s at rate %g, seed %d failed: %s", name, mask.rate, mask.seed, reason, exc_info=trace
         )
         return Result(name, mask.rate, mask.seed, failure=reason)
-    metrics["seconds"] = time.perf_counter() - started
     shown = "  ".join(f"{metric} {value:.3f}" for metric, value in metrics.items())
     log.info("%-24s rate %.2f seed %d  %s", name, mask.rate, mask.seed, shown)
-    return Result(name, mask.rate, mask.seed, metrics)
+    return Result(name, mask.rate, mask.seed, metrics, mixed=mixed)
 
 
-def measure(vectors: Rows, error: float | None, mask: Mask) -> dict[str, float]:
+def measure(vectors: Rows, model: Model | None, mask: Mask) -> dict[str, float]:
     """The metrics of an embedding; what cannot be measured is left out.
 
     Args:
         vectors: (rows, size) finite.
-        error: the translation error, if there is one.
+        model: what was trained, if anything was; its translation error is measured.
         mask: the rows that were embedded.
 
     Raises:
@@ -193,14 +195,54 @@ def measure(vectors: Rows, error: float | None, mask: Mask) -> dict[str, float]:
             "nmi": clusters.nmi.mean,
             "ari": clusters.ari.mean,
         }
-    if error is not None:
-        metrics["error"] = error
+    if model is not None:
+        metrics["error"] = translation_error(model, mask.whole, mask.store)
     present = mask.store.present
     incomplete = int((present.sum(axis=1) == 1).sum())
     if incomplete >= 20 and len(mask.store.complete) >= 20:
         favour = comparability(vectors, present).favour
         metrics |= {f"favour {kind}": value for kind, value in favour.items()}
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def mixed_metrics(vectors: Rows, model: Model | None, mask: Mask) -> dict[str, dict[str, float]]:
+    """What rows with one modality and rows with two find of each other in one pool.
+
+    What was not trained embeds the rows that it is given only: they are the pool, in which no row
+    has its other half. A model is shown rows as `shown_three_ways` says.
+
+    Args:
+        vectors: (rows, size) finite, of the masked rows.
+        model: what was trained, if anything was.
+        mask: the rows.
+
+    Returns:
+        By kind of query `Found.metrics`; none where `mixed_pool` refuses.
+    """
+    pool, items = (mask.store, None) if model is None else shown_three_ways(mask)
+    if no_pool(pool.present):
+        return {}
+    vectors = vectors if model is None else embed(model, pool)
+    found = mixed_pool(vectors, pool.present, pool.labels, items, mask.seed)
+    return {kind: scores.metrics() for kind, scores in found.items()}
+
+
+def shown_three_ways(mask: Mask) -> tuple[PairStore, NDArray[np.int64]]:
+    """Rows whole, then with the first modality only, then with the second only.
+
+    They are the rows that the mask took a modality of, so that no pair of halves was trained on;
+    without a mask, complete rows. At most 2000, spread evenly.
+
+    Returns:
+        Them, and the number of the row that each shows.
+    """
+    whole = mask.whole
+    hidden = (whole.present & ~mask.store.present).any(axis=1)
+    rows = sample(np.flatnonzero(hidden) if hidden.any() else whole.complete)
+    first, second = (np.tile(part, (len(KINDS), 1)) for part in whole.take(rows))
+    present = np.repeat(list(KINDS.values()), len(rows), axis=0)
+    labels = None if whole.labels is None else np.tile(whole.labels[rows], len(KINDS))
+    return PairStore(first, second, present, labels), np.tile(rows, len(KINDS))
 
 
 def hidden_agreement(vectors: Rows, whole: PairStore, store: PairStore) -> float:

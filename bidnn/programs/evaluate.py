@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -213,11 +212,7 @@ def _mixed(given: argparse.Namespace, queries: Vectors) -> dict[str, float]:
     items = None if given.items is None else read_names(Path(given.items))
     metrics: dict[str, float] = {}
     for kind, found in mixed_pool(queries.values, queries.present, labels, items).items():
-        own = {"ndcg@10": found.ndcg, "pair_recall@10": found.pair_recall}
-        own |= {f"share {other}": share for other, share in found.shares.items()}
-        metrics |= {
-            f"mixed {kind} {name}": value for name, value in own.items() if not math.isnan(value)
-        }
+        metrics |= {f"mixed {kind} {name}": value for name, value in found.metrics().items()}
     return metrics
 
 

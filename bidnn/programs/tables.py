@@ -10,6 +10,7 @@ from statistics import fmean, pstdev
 from typing import Any, TypeAlias
 
 from bidnn.evaluation.curve import draw_curves
+from bidnn.evaluation.mixed import KINDS
 from bidnn.files import whole_file
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Result:
         seed: of the mask and the training.
         metrics: by name; none where it failed.
         failure: why it failed; empty where it did not.
+        mixed: by kind of query, the metrics of a pool of rows with one modality and rows with two.
     """
 
     method: str
@@ -40,6 +42,7 @@ class Result:
     seed: int
     metrics: dict[str, float] = field(default_factory=dict)
     failure: str = ""
+    mixed: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,10 @@ class Summary:
 
 
 def write_tables(folder: Path, results: Sequence[Result]) -> None:
-    """Writes the results of all runs, runs.csv, and their means, table.csv and table.md."""
+    """Writes the results of all runs, runs.csv, and their means, table.csv and table.md.
+
+    Where mixed pools were measured, likewise mixed.csv, of all runs, and mixed.md, means.
+    """
     names = _names(results)
     with whole_file(folder / "runs.csv") as file:
         rows = [
@@ -80,6 +86,35 @@ def write_tables(folder: Path, results: Sequence[Result]) -> None:
         file.write(_csv([[*header, "failure"], *lines]))
     with whole_file(folder / "table.md") as file:
         file.write(_markdown(names, summaries).encode())
+    by_query = {
+        kind: [Result(r.method, r.rate, r.seed, r.mixed[kind]) for r in results if kind in r.mixed]
+        for kind in KINDS
+    }
+    if any(by_query.values()):
+        _write_mixed(folder, by_query)
+
+
+def _write_mixed(folder: Path, by_query: dict[str, list[Result]]) -> None:
+    """A line a run and kind of query, and the means over the seeds."""
+    every = [result for found in by_query.values() for result in found]
+    names = ["ndcg@10", "pair_recall@10", *(f"share {kind}" for kind in KINDS)]
+    names = [name for name in names if name in _names(every)]
+    with whole_file(folder / "mixed.csv") as file:
+        rows = [
+            [r.method, r.rate, r.seed, kind, *(r.metrics.get(n) for n in names)]
+            for kind, found in by_query.items()
+            for r in found
+        ]
+        file.write(_csv([["method", "rate", "seed", "query", *names], *rows]))
+    summaries = {kind: summarise(found) for kind, found in by_query.items()}
+    lines = [
+        [key[0], f"{key[1]:g}", kind, *_cells(names, summaries[kind][key])]
+        for key in summarise(every)
+        for kind in KINDS
+        if key in summaries[kind]
+    ]
+    with whole_file(folder / "mixed.md") as file:
+        file.write(_table(["method", "missing", "query", *names], lines).encode())
 
 
 def write_picture(folder: Path, results: Sequence[Result]) -> None:
@@ -142,16 +177,21 @@ def _csv(rows: list[list[Any]]) -> bytes:
 
 def _markdown(names: list[str], summaries: dict[tuple[str, float], Summary]) -> str:
     failed = any(found.failures for found in summaries.values())
-    header = ["method", "missing", *names, *(["failure"] if failed else [])]
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    lines = []
     for (method, rate), found in summaries.items():
-        cells = [
-            "{:.3f} ± {:.3f}".format(*found.means[n]) if n in found.means else "" for n in names
-        ]
-        if failed:
-            cells.append(found.failures.replace("|", "\\|"))
-        lines.append(f"| {' | '.join([method, f'{rate:g}', *cells])} |")
-    return "\n".join(lines) + "\n"
+        reasons = [found.failures.replace("|", "\\|")] if failed else []
+        lines.append([method, f"{rate:g}", *_cells(names, found), *reasons])
+    return _table(["method", "missing", *names, *(["failure"] if failed else [])], lines)
+
+
+def _cells(names: list[str], found: Summary) -> list[str]:
+    """Mean and deviation of each metric; nothing where it is not known."""
+    return ["{:.3f} ± {:.3f}".format(*found.means[n]) if n in found.means else "" for n in names]
+
+
+def _table(header: list[str], lines: list[list[str]]) -> str:
+    head, *rows = (f"| {' | '.join(row)} |\n" for row in [header, *lines])
+    return "".join([head, "|---" * len(header) + "|\n", *rows])
 
 
 def _curve(

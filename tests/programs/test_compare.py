@@ -10,9 +10,16 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.store import PairStore
+from bidnn.data.store import Modality, PairStore
+from bidnn.evaluation.mixed import KINDS, mixed_pool
 from bidnn.model.model import Model
-from bidnn.programs.compare import hidden_agreement, translation_error
+from bidnn.programs.compare import (
+    Mask,
+    hidden_agreement,
+    mixed_metrics,
+    shown_three_ways,
+    translation_error,
+)
 from bidnn.programs.controls import graph, knn, ridge, spectral
 from bidnn.programs.methods import UNTRAINED
 from bidnn.programs.tables import Result, log_best, write_tables
@@ -93,6 +100,34 @@ def test_results_are_written_as_means_and_deviations(tmp_path):
         "a,0.0,1,0.4,,",
         "b,0.5,0,0.1,1.0,",
     ]
+
+
+def test_mixed_pools_have_tables_of_their_own(tmp_path):
+    def found(recall, share):
+        return {"pair_recall@10": recall, "share complete": share}
+
+    results = [
+        Result("a", 0.5, 0, {"map": 0.2}, mixed={"first-only": found(0.2, 1.0)}),
+        Result("a", 0.5, 1, {"map": 0.4}, mixed={"first-only": found(0.4, 2.0)}),
+        Result("b", 0.5, 0, mixed={"complete": {"ndcg@10": 0.5, "share complete": 0.5}}),
+        Result("b", 0.0, 0, {"map": 0.1}),
+    ]
+    write_tables(tmp_path, results[3:])
+    assert not list(tmp_path.glob("mixed.*"))
+    write_tables(tmp_path, results)
+    assert (tmp_path / "mixed.md").read_text().splitlines() == [
+        "| method | missing | query | ndcg@10 | pair_recall@10 | share complete |",
+        "|---|---|---|---|---|---|",
+        "| b | 0.5 | complete | 0.500 ± 0.000 |  | 0.500 ± 0.000 |",
+        "| a | 0.5 | first-only |  | 0.300 ± 0.100 | 1.500 ± 0.500 |",
+    ]
+    assert (tmp_path / "mixed.csv").read_text().splitlines() == [
+        "method,rate,seed,query,ndcg@10,pair_recall@10,share complete",
+        "b,0.5,0,complete,0.5,,0.5",
+        "a,0.5,0,first-only,,0.2,1.0",
+        "a,0.5,1,first-only,,0.4,2.0",
+    ]
+    assert (tmp_path / "table.md").read_text().splitlines()[0] == "| method | missing | map |"
 
 
 def test_a_failure_stands_in_the_tables_with_its_reason(tmp_path):
@@ -255,6 +290,69 @@ def test_agreement_counts_neighbours_in_what_was_hidden(store):
 
 
 @pytest.fixture
+def labelled(store):
+    labels = np.array(["plus", "minus"])[(store.first[:, 0] > 3).astype(int)]
+    return PairStore(store.first, store.second, store.present, labels)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_a_model_is_shown_three_ways_what_the_mask_hid(labelled, rate):
+    torch.manual_seed(0)
+    model = Model(4, 6, NetworkConfig(hdn=4, rep=4)).eval()
+    masked = labelled.drop(rate, 0)
+    mask = Mask(rate, 0, labelled, masked)
+    rows = np.flatnonzero(~masked.present.all(axis=1)) if rate else np.arange(200)
+    pool, items = shown_three_ways(mask)
+    np.testing.assert_array_equal(items, np.tile(rows, 3))
+    vectors = []
+    for shown in KINDS.values():
+        present = torch.tensor(shown).expand(len(rows), 2)
+        parts = (torch.from_numpy(part[rows]) for part in (labelled.first, labelled.second))
+        with torch.no_grad():
+            vectors.append(model.embed(*parts, present).numpy())
+    present = np.repeat(list(KINDS.values()), len(rows), axis=0)
+    np.testing.assert_array_equal(pool.present, present)
+    expected = mixed_pool(
+        np.concatenate(vectors), present, np.tile(labelled.labels[rows], 3), items
+    )
+    found = mixed_metrics(np.full((200, 4), np.nan), model, mask)
+    for kind, scores in expected.items():
+        assert found[kind]["ndcg@10"] == pytest.approx(scores.ndcg, abs=1e-3)
+        for other, share in scores.shares.items():
+            assert found[kind][f"share {other}"] == pytest.approx(share, abs=1e-2)
+    for kind in ("first-only", "second-only"):
+        recall = expected[kind].pair_recall
+        assert found[kind]["pair_recall@10"] == pytest.approx(recall, abs=1e-2)
+    assert "pair_recall@10" not in found["complete"]
+    mask = Mask(rate, 0, *(PairStore(s.first, s.second, s.present) for s in (labelled, masked)))
+    without = mixed_metrics(np.empty((200, 4)), model, mask)
+    assert without == {k: {n: v for n, v in m.items() if n != "ndcg@10"} for k, m in found.items()}
+
+
+def test_what_is_not_trained_is_compared_in_the_rows_of_the_mask(labelled):
+    vectors = np.random.default_rng(2).normal(size=(200, 3))
+    masked = labelled.drop(0.5, 0)
+    found = mixed_metrics(vectors, None, Mask(0.5, 0, labelled, masked))
+    expected = mixed_pool(vectors, masked.present, labelled.labels)
+    assert found == {kind: scores.metrics() for kind, scores in expected.items()}
+    assert all("pair_recall@10" not in scores for scores in found.values())
+    assert set(found) == set(KINDS)
+    first = labelled.drop(0.5, 0, Modality.first)
+    assert set(mixed_metrics(vectors, None, Mask(0.5, 0, labelled, first))) == {
+        "complete",
+        "second-only",
+    }
+
+
+def test_where_no_pool_can_be_made_nothing_is_measured(labelled):
+    model = Model(4, 6, NetworkConfig(hdn=4, rep=4))
+    few = labelled.drop(0.05, 0)
+    vectors = np.zeros((200, 4), dtype=np.float32)
+    for trained, masked in ((None, labelled), (None, few), (model, few)):
+        assert mixed_metrics(vectors, trained, Mask(0.05, 0, labelled, masked)) == {}
+
+
+@pytest.fixture
 def features(tmp_path):
     generator = np.random.default_rng(0)
     first = generator.normal(size=(90, 5)).astype(np.float32)
@@ -278,6 +376,14 @@ def test_without_labels_methods_are_compared_by_agreement_and_translation_error(
     assert not {"map mean", "accuracy mean"} & set(rows[0])
     assert all(0 < float(row["agreement mean"]) <= 1 for row in rows)
     assert [bool(row["error mean"]) for row in rows] == [False, False, False, True]
+    with (features / "run" / "mixed.csv").open() as file:
+        pools = list(csv.DictReader(file))
+    assert {(row["method"], row["rate"]): bool(row["pair_recall@10"]) for row in pools[-6:]} == {
+        ("small", "0.0"): True,
+        ("knn", "0.6"): False,
+        ("small", "0.6"): True,
+    }
+    assert "ndcg@10" not in pools[0]
     last = (ended.out + ended.err).splitlines()[-2:]
     assert ["best by agreement at rate" in line for line in last] == [True, True]
 
