@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from bidnn.data import datamodule as rooms
+from bidnn.data import store as stores
 from bidnn.data.datamodule import ChunkLoader, PairDataModule
 from bidnn.data.device import fits
 from bidnn.data.order import Shuffle
 from bidnn.data.store import PairStore
 from tests.places import place
+from tests.reading import of_files
 
 
 def numbered(rows, incomplete=0):
@@ -49,6 +51,20 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
     assert drawn(data) != drawn(module(numbered(64), seed=1))
     data.trainer = place(1)
     assert drawn(data) != drawn(module(numbered(64)))
+
+
+@pytest.mark.skipif(of_files() is None, reason="only Linux says it")
+def test_mapped_coordinates_go_with_their_rows_and_are_let_go(tmp_path, monkeypatch):
+    known = np.arange(4000, dtype=np.float32)[:, None] + np.zeros(2000, dtype=np.float32)
+    np.save(tmp_path / "known.npy", known)
+    monkeypatch.setattr(stores, "LET_GO_FROM", known.nbytes)
+    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    data = module(numbered(4000), batch_size=100)
+    data.coordinates = np.asarray(np.load(tmp_path / "known.npy", mmap_mode="r"))
+    before = of_files()
+    for chunk in data.train_dataloader():
+        assert (chunk.coordinates == chunk.first).all()
+    assert of_files() - before < known.nbytes / 4
 
 
 def test_an_epoch_can_be_begun_at_any_chunk(monkeypatch):

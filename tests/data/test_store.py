@@ -1,7 +1,5 @@
 """The rows, and which of their modalities are there."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +9,7 @@ from scipy import sparse
 from bidnn.data import store as stores
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.store import Modality, PairStore, find_present
+from tests.reading import of_files
 
 
 def complete_store(rows, labels=None):
@@ -116,24 +115,20 @@ def test_the_description_counts_what_is_missing():
     assert store.describe() == "f.npz: 3 rows of 2 + 5 (1 complete, 1 without second, 1 empty)"
 
 
-def of_files():
-    """Bytes of mapped files that count as this process's memory."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile:")) * 1024
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux says it there")
+@pytest.mark.skipif(of_files() is None, reason="only Linux says it")
 def test_large_mapped_files_are_let_go_once_they_are_read(tmp_path, monkeypatch):
     values = np.random.default_rng(0).normal(size=(4000, 2000)).astype(np.float32)
     np.save(tmp_path / "values.npy", values)
     mapped = np.load(tmp_path / "values.npy", mmap_mode="r")
     monkeypatch.setattr(stores, "LET_GO_FROM", values.nbytes)
-    before = of_files()
+    before, little = of_files(), values.nbytes / 4
     present = find_present(mapped, None, ignore_zeroes=False, name="values")
-    store = PairStore(mapped, np.asarray(mapped)[:, :5], np.stack([present, present], axis=1))
+    assert of_files() - before < little
+    store = PairStore(mapped, values[:, :5], np.stack([present, present], axis=1))
     np.testing.assert_array_equal(store.take(np.arange(3000))[0], values[:3000])
+    assert of_files() - before < little
     np.testing.assert_array_equal(store.load(np.arange(0, 4000, 2)).first, values[::2])
-    assert of_files() - before < values.nbytes / 4
+    assert of_files() - before < little
     mapped.sum()
     assert of_files() - before > values.nbytes * 3 / 4
 
