@@ -57,7 +57,7 @@ def test_the_nearest_rows_are_those_of_all_distances(monkeypatch, block, own):
     assert (near[same[0], 0], distances[same[0], 0]) == (same[1], 0.0)
 
 
-def test_affinities_are_self_tuned_and_symmetric():
+def test_affinities_are_self_tuned_and_means_of_both_directions():
     rows = unit(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
     has = np.arange(40) % 4 > 0
     found = affinities(rows, has).toarray()
@@ -69,7 +69,8 @@ def test_affinities_are_self_tuned_and_symmetric():
     for one in np.flatnonzero(has):
         for other in np.flatnonzero(distances[one] <= nearest[one]):
             weight = np.exp(-(distances[one, other] ** 2) / (nearest[one] * nearest[other]))
-            expected[one, other] = expected[other, one] = weight
+            expected[one, other] += weight / 2
+            expected[other, one] += weight / 2
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 

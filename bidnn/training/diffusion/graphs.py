@@ -25,7 +25,8 @@ def affinities(values: Rows, has: NDArray[np.bool_]) -> sparse.csr_array:
     """The symmetric graph of nearest rows in one modality.
 
     Self-tuned: squared distances over the product of both rows' distances to their tenth
-    neighbours (Zelnik-Manor and Perona, NIPS 2004).
+    neighbours (Zelnik-Manor and Perona, NIPS 2004). An edge that only one of two rows counts among
+    its nearest has half the weight, so that rows that are near to many draw less to themselves.
 
     Args:
         values: (rows, size) of unit length.
@@ -43,7 +44,7 @@ def affinities(values: Rows, has: NDArray[np.bool_]) -> sparse.csr_array:
     weights = np.exp(-(distances**2) / (reach[:, None] * reach[near]))
     places = np.repeat(rows, count), rows[near].ravel()
     graph = sparse.csr_array((weights.ravel(), places), shape=(len(values), len(values)))
-    return graph.maximum(graph.T)
+    return (graph + graph.T) / 2
 
 
 def walk(graph: Any, size: int) -> Rows:  # noqa: ANN401 — SciPy's sparse arrays have no types
