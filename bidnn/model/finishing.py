@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bidnn.errors import UserError
+from bidnn.model import sharing
 from bidnn.model.scaling import at_least_float32
 
 
@@ -64,6 +65,11 @@ class EmbeddingConfig:
         whitening: in [0, 1]; the deviation s of each principal component becomes s^(1 − whitening),
             so that few strong components do not decide all distances; 0.5 is a geometric middle,
             1 is whitening. Needs a centring.
+        shared: 0 for off; otherwise rows are compared in the directions in which rows with only the
+            first and with only the second modality vary together, each times its canonical
+            correlation to this power, so that rows with one modality and with two find each other.
+            More is fairer, and less exact; columns beyond the directions are zero. Needs
+            `centring=presence`, and no whitening.
         unit: rows to Euclidean length 1 in the end.
     """
 
@@ -71,10 +77,11 @@ class EmbeddingConfig:
     space: Space = Space.centres
     centring: Centring = Centring.none
     whitening: float = 0.0
+    shared: float = 0.0
     unit: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the range, and that whitening has a mean to turn about.
+        """Checks the ranges, and that what is turned has the mean to turn about.
 
         Raises:
             ValueError: naming the key.
@@ -83,6 +90,12 @@ class EmbeddingConfig:
             raise UserError(f"embedding.whitening={self.whitening}: must be in [0, 1]")
         if self.whitening and self.centring is Centring.none:
             raise UserError("embedding.whitening needs embedding.centring=complete or presence")
+        if not 0.0 <= self.shared <= 10.0:
+            raise UserError(f"embedding.shared={self.shared}: must be in [0, 10]")
+        if self.shared and (self.centring is not Centring.presence or self.whitening):
+            raise UserError(
+                "embedding.shared needs embedding.centring=presence and embedding.whitening=0"
+            )
 
     @property
     def fitted(self) -> bool:
@@ -95,6 +108,7 @@ class Finish(nn.Module):
 
     means: Tensor
     evening: Tensor
+    shared: Tensor
 
     def __init__(self, size: int, config: EmbeddingConfig) -> None:
         """Starts with neutral figures; `fit` finds the right ones.
@@ -109,6 +123,9 @@ class Finish(nn.Module):
         self.register_buffer("means", torch.zeros(len(MissingStrategy), 3, size))
         square = torch.eye(size) if config.whitening else torch.zeros(0, 0)
         self.register_buffer("evening", square)
+        # By strategy and modality: from centred vectors to the directions that both share.
+        maps = torch.zeros(len(MissingStrategy), 2, size, min(size, sharing.LARGEST))
+        self.register_buffer("shared", maps if config.shared else torch.zeros(0))
 
     def forward(self, vectors: Tensor, present: Tensor, missing: MissingStrategy) -> Tensor:
         """Finishes embeddings.
@@ -129,9 +146,31 @@ class Finish(nn.Module):
             vectors = vectors - self.means[STRATEGIES.index(missing)][kind]
         if config.whitening:
             vectors = vectors @ self.evening.to(vectors.dtype)
+        if config.shared:
+            vectors = self._shared(vectors, present, missing)
         if config.unit:
             vectors = nn.functional.normalize(vectors, dim=1)
         return vectors * present.any(dim=1, keepdim=True)
+
+    def _shared(self, vectors: Tensor, present: Tensor, missing: MissingStrategy) -> Tensor:
+        """What centred vectors say by each modality that is there."""
+        by_first, by_second = self.shared[STRATEGIES.index(missing)].to(vectors.dtype)
+        found = (vectors * present[:, :1]) @ by_first + (vectors * present[:, 1:]) @ by_second
+        return nn.functional.pad(found, (0, vectors.shape[1] - found.shape[1]))
+
+    def fit_shared(self, first: Tensor, second: Tensor, strategies: tuple[int, ...]) -> None:
+        """Finds the directions that rows with either modality alone share.
+
+        Args:
+            first: (rows, D) vectors of complete rows of which only the first modality was shown.
+            second: (rows, D) vectors of the same rows, the second shown.
+            strategies: the numbers of those by which they were made.
+        """
+        maps = sharing.shared_directions(first, second, self.config.shared)
+        for strategy in strategies:
+            for side, found in enumerate(maps):
+                self.shared[strategy, side].zero_()
+                self.shared[strategy, side, :, : found.shape[1]].copy_(found)
 
     def fit(self, sums: Tensor, products: Tensor, rows: int) -> None:
         """Finds the figures.

@@ -3,7 +3,7 @@
 Shapes are those of `network.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Self
@@ -17,6 +17,7 @@ from torch.nn import functional
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
+from bidnn.model import sharing
 from bidnn.model.finishing import (
     STRATEGIES,
     Centring,
@@ -158,10 +159,12 @@ class Model(nn.Module):
 
         Returns:
             (rows, rep), in the space of the inputs (rows, mod1size + mod2size); zero where both
-            modalities are missing.
+            modalities are missing or, in that of diffusion, are all zeros.
 
         Section 3 of Vukotić et al., ICMR 2016.
         """
+        if self.finish.config.space is Space.diffusion:
+            present = self.telling(first, second, present)
         vectors = self._halves(first, second, present, self.missing)
         finished: Tensor = self.finish(vectors, present, self.missing)
         return finished
@@ -193,27 +196,58 @@ class Model(nn.Module):
         if not self.finish.config.fitted:
             return
         size, training = sum(self.halves), self.training
+        config, count = self.finish.config, 0
         sums = torch.zeros(len(STRATEGIES), 3, size, dtype=torch.float64)
         products = torch.zeros(size, size, dtype=torch.float64)
-        by_presence = self.finish.config.centring is Centring.presence
-        kinds = ((True, True), (True, False), (False, True))[: 3 if by_presence else 1]
-        rows = rows[:: -(-len(rows) // 65536)]
+        kinds = (0, 1, 2) if config.centring is Centring.presence else (0,)
         self.eval()
+        for kind, own, vectors in self._shown(store, rows[:: -(-len(rows) // 65536)], kinds):
+            sums[own, kind] += vectors.sum(dim=0)
+            count += len(vectors) if kind == 0 else 0
+            if kind == 0 and config.whitening:
+                products += vectors.T @ vectors
+        if count:
+            self.finish.fit(sums, products, count)
+        if config.shared:
+            self._fit_shared(store, rows[:: -(-len(rows) // sharing.ROWS)])
+        self.train(training)
+
+    def _fit_shared(self, store: PairStore, rows: NDArray[np.int64]) -> None:
+        """Finds the directions that complete rows share when only one modality is shown."""
+        found: dict[tuple[int, ...], tuple[list[Tensor], list[Tensor]]] = {}
+        for kind, own, vectors in self._shown(store, rows, (1, 2)):
+            found.setdefault(tuple(own), ([], []))[kind - 1].append(vectors)
+        for strategies, (first, second) in found.items():
+            self.finish.fit_shared(torch.cat(first), torch.cat(second), strategies)
+
+    def _shown(
+        self, store: PairStore, rows: NDArray[np.int64], kinds: tuple[int, ...]
+    ) -> Iterator[tuple[int, list[int], Tensor]]:
+        """Vectors of complete rows of which both, only the first or only the second are shown.
+
+        Args:
+            store: where the rows are.
+            rows: their numbers; those of which one modality says nothing are left out.
+            kinds: 0 for both, 1 for the first only, 2 for the second only.
+
+        Yields:
+            The kind, the numbers of the strategies that make the same of it, and (rows, D) in
+            double precision on the processor, since some devices have none.
+        """
+        shows = torch.tensor([[True, True], [True, False], [False, True]], device=self.device)
         for part in np.array_split(rows, -(-len(rows) // min(4096, store.rows_in(FIT_BYTES)))):
             first, second = (self.on_device(values) for values in store.take(part))
-            for kind, shown in enumerate(kinds):
-                present = torch.tensor(shown, device=self.device).expand(len(part), 2)
+            if self.finish.config.space is Space.diffusion:
+                said = self.telling(first, second).all(dim=1)
+                first, second = first[said], second[said]
+            for kind in kinds:
+                present = shows[kind].expand(len(first), 2)
                 ways = self.strategies if kind else self.strategies[:1]
                 for strategy in ways:
+                    alike = STRATEGIES if len(ways) == 1 else (strategy,)
                     with torch.no_grad():
                         vectors = self._halves(first, second, present, strategy)
-                    vectors = vectors.cpu().double()  # some devices have no double precision
-                    own = slice(None) if len(ways) == 1 else STRATEGIES.index(strategy)
-                    sums[own, kind] += vectors.sum(dim=0)
-                if kind == 0 and self.finish.config.whitening:
-                    products += vectors.T @ vectors
-        self.finish.fit(sums, products, len(rows))
-        self.train(training)
+                    yield kind, [STRATEGIES.index(way) for way in alike], vectors.cpu().double()
 
     def on_device(self, values: NDArray[np.float32]) -> Tensor:
         """Features where the parameters are."""
@@ -223,7 +257,7 @@ class Model(nn.Module):
         self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
     ) -> Tensor:
         if self.finish.config.space is Space.diffusion:
-            return self._coordinates(first, second, self.telling(first, second, present))
+            return self._coordinates(first, second, present)
         # Unlike the original: a row without any modality is zero, not an encoding of zeros.
         first, second = self.scale(first, second)
         network, inputs = self.network, self.finish.config.space is Space.inputs

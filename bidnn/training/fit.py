@@ -28,6 +28,7 @@ from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
 from bidnn.model.saved import check_settings, load_bundle
 from bidnn.model.scaling import fit_scaling
+from bidnn.model.sharing import LEAST
 from bidnn.original.model_file import read_model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
@@ -102,7 +103,13 @@ def fit(
     last = _checkpoint_to_resume(config, folder)
     data = pair_data(config, store)
     log.info(store.describe())
-    if config.embedding.centring is Centring.presence and store.present.all():
+    shared, complete = config.embedding.shared, len(data.complete_rows)
+    if shared and complete < LEAST:
+        raise UserError(
+            f"embedding.shared={shared:g} needs {LEAST} complete rows to train on, there are "
+            f"{complete}; set embedding.shared=0"
+        )
+    if config.embedding.centring is Centring.presence and not shared and store.present.all():
         log.warning(
             "embedding.centring=presence: no row misses a modality, so it takes off the mean of "
             "all rows, as centring=complete does"
