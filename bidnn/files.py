@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import platform
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bidnn.errors import UserError
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -59,6 +63,75 @@ def whole_folder(path: Path) -> Iterator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
+
+
+def new_folder(path: Path) -> Path:
+    """Makes a folder that nobody else has: `path`, or with -2, -3 … after it where that exists.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    number, vanished = 1, 0
+    while True:
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.parent.is_dir():
+                raise
+            number += 1
+        except FileNotFoundError:  # a run that was refused removed an empty folder above
+            vanished += 1
+            if vanished == 10:
+                raise
+        else:
+            return folder
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds a folder for one run, by a locked file `.lock` in it that says who holds it.
+
+    The system drops the lock with the process, however that ends. Where the file system knows no
+    locks, nobody is held up.
+
+    Args:
+        folder: of the run; made if need be.
+
+    Raises:
+        UserError: if another run holds it, naming that.
+        OSError: if the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 1000, 0).decode(errors="replace").strip()
+            os.close(handle)
+            raise UserError(
+                f"{folder}: another run is at work in this folder ({holder or 'just begun'}); wait "
+                "for its end, or name another folder"
+            ) from None
+        except OSError:
+            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(handle)):
+                break
+        os.close(handle)  # of a run that ended just now
+    try:
+        os.ftruncate(handle, 0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.pwrite(handle, f"process {os.getpid()} on {platform.node()}, {since}\n".encode(), 0)
+        yield
+    finally:
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(handle)):
+                path.unlink()
+        os.close(handle)
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:

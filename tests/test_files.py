@@ -5,6 +5,7 @@ import fcntl
 import os
 import pickle
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +14,16 @@ from sklearn.datasets import load_svmlight_file
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
-from bidnn.files import check_writable, remove_leftovers, whole_file, whole_folder
+from bidnn.errors import UserError
+from bidnn.files import (
+    LOCK,
+    check_writable,
+    held,
+    new_folder,
+    remove_leftovers,
+    whole_file,
+    whole_folder,
+)
 from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy
 from bidnn.model.inference import OutputKind, embed
 from bidnn.model.model import Model
@@ -263,3 +273,37 @@ def test_model_files_of_other_sizes_or_kinds_are_refused(tmp_path):
         read_model(tmp_path / "none.npz")
     with pytest.raises(ValueError, match="self paths"):
         write_model(path, model(self_paths=True).network)
+
+
+def test_a_new_folder_is_nobody_elses_however_many_ask_at_once(tmp_path):
+    wanted = tmp_path / "runs" / "12-00-00"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: new_folder(wanted), range(40)))
+    assert len(set(found)) == 40
+    assert {path.name for path in found} == {"12-00-00"} | {f"12-00-00-{n}" for n in range(2, 41)}
+    (tmp_path / "in the way").touch()
+    with pytest.raises(OSError, match="in the way"):
+        new_folder(tmp_path / "in the way" / "12-00-00")
+
+
+def test_a_folder_is_held_by_one_and_the_next_is_told_by_whom(tmp_path):
+    folder = tmp_path / "run"
+    with held(folder):
+        told = rf"at work in this folder \(process {os.getpid()} on "
+        with pytest.raises(UserError, match=told), held(folder):
+            raise AssertionError
+    with held(folder):
+        assert (folder / LOCK).exists()
+    assert not list(folder.iterdir())
+    (folder / LOCK).write_text("of a process that was killed")
+    with held(folder):
+        assert "killed" not in (folder / LOCK).read_text()
+
+
+def test_where_there_are_no_locks_nobody_is_held_up(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    with held(tmp_path), held(tmp_path):
+        pass

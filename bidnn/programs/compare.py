@@ -19,6 +19,7 @@ from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
 from bidnn.evaluation.mixed import KINDS, mixed_pool, no_pool
 from bidnn.evaluation.retrieval import by_label, retrieve
+from bidnn.files import held
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.programs.config import CompareConfig
@@ -70,8 +71,13 @@ def run(config: CompareConfig) -> None:
     Raises:
         UserError, OSError: naming what is wrong and the way out; also, in the end, if runs failed.
     """
-    folder = Path(config.run_dir)
     methods = check(config)
+    with held(Path(config.run_dir)):
+        _compare(config, methods)
+
+
+def _compare(config: CompareConfig, methods: dict[str, Method]) -> None:
+    folder = Path(config.run_dir)
     source = source_of(config.data)
     whole = source.open(None)
     log.info(whole.describe())

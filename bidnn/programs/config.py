@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.sources import SOURCES
+from bidnn.files import new_folder
 from bidnn.losses import LossConfig
 from bidnn.model.finishing import EmbeddingConfig, MissingStrategy
 from bidnn.model.outputs import OutputConfig
@@ -114,6 +115,12 @@ GROUPS: dict[str, dict[str, type]] = {
     "trainer": {"trainer": TrainerConfig},
 }
 SCHEMAS = (*PROGRAMS.values(), *(kind for kinds in GROUPS.values() for kind in kinds.values()))
+
+# On import, because a sweep's workers import this file and never call `register`. The cache keeps
+# one folder for one run, however often its configuration is looked at.
+OmegaConf.register_new_resolver(
+    "new_folder", lambda path: str(new_folder(Path(path))), use_cache=True, replace=True
+)
 
 
 def register() -> None:

@@ -22,7 +22,7 @@ from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import whole_file
+from bidnn.files import held, whole_file
 from bidnn.model.finishing import Centring
 from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
@@ -92,6 +92,20 @@ def fit(
         UserError, OSError, CommandFailedError: naming what is wrong and the way out.
     """
     folder = None if config.run_dir is None else Path(config.run_dir)
+    if folder is None or getattr(rank_zero_only, "rank", 0):  # the first process holds it for all
+        return _fit(config, store, folder, callbacks, words, start)
+    with held(folder):
+        return _fit(config, store, folder, callbacks, words, start)
+
+
+def _fit(
+    config: TrainConfig,
+    store: PairStore,
+    folder: Path | None,
+    callbacks: Sequence[Callback],
+    words: Words,
+    start: Model | None,
+) -> Fitted:
     given = config
     config = replace(
         config,
