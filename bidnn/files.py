@@ -1,11 +1,11 @@
 """Files and folders that appear under their name whole, or not at all."""
 
+import errno
 import fcntl
 import os
 import platform
 import re
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -193,20 +193,23 @@ def check_not_read(written: Path, read: Iterable[str | Path], key: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Finds out, before hours of work, whether a file can be written where it is wanted.
+    """Finds out, before hours of work, whether `whole_file` can write a file where it is wanted.
 
     Raises:
-        OSError: naming the folder.
+        OSError: naming the folder, or the name that is too long.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a file to write")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent) as probe:
-            probe.write(b"bidnn")
-            probe.flush()
+        with _part_of(path, partial(Path.touch, exist_ok=False)) as part:
+            part.write_bytes(b"bidnn")
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.errno == errno.ENAMETOOLONG:
+            raise OSError(
+                f"{path}: the name is too long, with that of the temporary file beside it, which "
+                "has 15 characters more; choose a shorter one"
+            ) from error
         raise OSError(f"{path}: its folder {path.parent} cannot be written ({reason})") from error
 
 

@@ -275,6 +275,13 @@ def test_model_files_of_other_sizes_or_kinds_are_refused(tmp_path):
         write_model(path, model(self_paths=True).network)
 
 
+def test_a_name_that_leaves_no_room_for_the_temporary_one_is_refused_beforehand(tmp_path):
+    check_writable(tmp_path / ("x" * 236 + ".npz"))
+    with pytest.raises(OSError, match="too long, with that of the temporary file"):
+        check_writable(tmp_path / ("x" * 237 + ".npz"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_new_folder_is_nobody_elses_however_many_ask_at_once(tmp_path):
     wanted = tmp_path / "runs" / "12-00-00"
     with ThreadPoolExecutor(8) as pool:

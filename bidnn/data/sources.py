@@ -3,12 +3,14 @@
 A new format is a file in `formats/`, an entry each in SOURCES and FORMATS, and a yaml.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from bidnn.data.formats.array_writers import write_npy, write_npz
@@ -16,7 +18,7 @@ from bidnn.data.formats.arrays import read_npy, read_npz
 from bidnn.data.formats.digits import load_halves
 from bidnn.data.formats.libsvm.cache import DENSE_SHARE, open_cache
 from bidnn.data.formats.libsvm.text import IndexBase, read_libsvm
-from bidnn.data.formats.libsvm.writer import write_text
+from bidnn.data.formats.libsvm.writer import check_labels, write_text
 from bidnn.data.formats.matlab import read_mat
 from bidnn.data.formats.writing import Writer
 from bidnn.data.order import Shuffle
@@ -268,6 +270,7 @@ class Format:
         keeps_zeros: a zero takes as much as any value.
         second_waits: modalities are written one after the other, so that the second is twice on
             the disk for a while.
+        check_labels: raises ValueError for labels that it cannot hold; None: it holds any.
     """
 
     source: str
@@ -275,6 +278,7 @@ class Format:
     value_bytes: int
     keeps_zeros: bool
     second_waits: bool = False
+    check_labels: Callable[[NDArray[np.str_]], None] | None = None
 
     def room(self, rows: int, widths: tuple[int, int], *, joined: bool, files: int = 1) -> int:
         """Bytes that are needed to write rows, about.
@@ -293,7 +297,7 @@ FORMATS = {
     ".npz": Format("npz", write_npz, 4, keeps_zeros=True, second_waits=True),
     ".npy": Format("npy", write_npy, 4, keeps_zeros=True),
 }
-TEXT = Format("libsvm", write_text, 12, keeps_zeros=False)
+TEXT = Format("libsvm", write_text, 12, keeps_zeros=False, check_labels=check_labels)
 NOT_WRITTEN = (
     ".parquet .arrow .feather .orc .avro .h5 .hdf5 .nc .mat .csv .tsv .json .jsonl .xls .xlsx .pkl "
     ".pickle .pt .pth .ckpt .safetensors .gz .bz2 .xz .zst .zip .tar"

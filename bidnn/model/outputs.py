@@ -12,7 +12,7 @@ from bidnn.data.formats.writing import Table, join
 from bidnn.data.sources import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import whole_file
+from bidnn.files import check_writable, whole_file
 from bidnn.model.inference import Block, OutputKind, infer
 from bidnn.model.model import Model
 
@@ -78,6 +78,30 @@ def output_path(config: OutputConfig, epoch: int | None) -> Path:
     return Path(fill_epoch(config.path, epoch))
 
 
+def check_output(store: PairStore, config: OutputConfig, epochs: Iterable[int | None]) -> None:
+    """Finds out, before hours of work, whether outputs can be written: folder, names, labels.
+
+    Args:
+        store: the rows.
+        config: where and what.
+        epochs: after which they will be written; None is the end.
+
+    Raises:
+        OSError: naming the folder, or the name that is too long.
+        ValueError: naming a label that the format cannot hold.
+    """
+    for epoch in epochs:
+        check_writable(output_path(config, epoch))
+    check = format_of(output_path(config, None)).check_labels
+    if check is not None and store.labels is not None:
+        try:
+            check(store.labels)
+        except UserError as error:
+            raise UserError(
+                f"output.path={config.path}: {error}; or name it .npz, which holds any"
+            ) from error
+
+
 def write_output(
     model: Model,
     store: PairStore,
@@ -122,7 +146,7 @@ def write_part(
         share: this process's number and how many there are.
     """
     blocks = infer(model, store, config.kind, l2_norm=config.l2_norm, share=share)
-    with whole_file(_part_path(config, epoch, share[0])) as file:
+    with whole_file(part_path(config, epoch, share[0])) as file:
         for block in ahead(blocks):
             file.write(join(block.left, block.right).data)
 
@@ -136,7 +160,7 @@ def join_parts(
         The file that was written; the parts are gone.
     """
     path, widths = output_path(config, epoch), _widths(model, config)
-    parts = [_part_path(config, epoch, number) for number in range(processes)]
+    parts = [part_path(config, epoch, number) for number in range(processes)]
 
     def blocks() -> Iterator[Block]:
         for number, part in enumerate(parts):
@@ -162,7 +186,8 @@ def output_room(model: Model, store: PairStore, config: OutputConfig, files: int
     return form.room(len(store), _widths(model, config), joined=joined, files=files)
 
 
-def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
+def part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
+    """Where `write_part` leaves the part of a process."""
     path = output_path(config, epoch)
     return path.with_name(f".{path.name}.rank{number}.part")
 

@@ -48,6 +48,15 @@ class RunCommand(Callback):
         """Runs nothing yet."""
         self.config = config
         self.metrics: dict[str, float] = {}
+        self._failure: CommandFailedError | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops for the last epoch's command, now that its checkpoint is there.
+
+        Raises:
+            CommandFailedError: if it failed, and `on_failure` is `stop`.
+        """
+        self._stop_if_failed()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """At the interval; the metrics can steer early stopping and checkpoints."""
@@ -57,12 +66,22 @@ class RunCommand(Callback):
             pl_module.log_metrics({k: torch.tensor(v) for k, v in self.metrics.items()})
 
     def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Once more at the end."""
+        """Once more at the end.
+
+        Raises:
+            CommandFailedError: if `on_failure` is `stop`, and it fails, or did at the last epoch.
+        """
         del module
+        self._stop_if_failed()
         if self.config.command:
             self._run(trainer, None)
+            self._stop_if_failed()
             if self.metrics and trainer.logger is not None:
                 trainer.logger.log_metrics(self.metrics, step=trainer.global_step)
+
+    def _stop_if_failed(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self, trainer: Trainer, epoch: int | None) -> None:
         outcome = Outcome(None, {})
@@ -80,9 +99,10 @@ class RunCommand(Callback):
         if outcome.failure is None:
             return
         if self.config.on_failure is OnFailure.stop:
-            raise CommandFailedError(
+            self._failure = CommandFailedError(
                 f"output.command {outcome.failure}; output.on_failure=warn would train on"
             )
+            return
         log.warning("output.command %s; training goes on", outcome.failure)
 
 

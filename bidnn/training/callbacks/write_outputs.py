@@ -6,12 +6,15 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable
 from bidnn.model.outputs import (
     OutputConfig,
+    check_output,
     join_parts,
     output_path,
     output_room,
+    part_path,
     write_output,
     write_part,
 )
@@ -31,37 +34,46 @@ class WriteOutputs(Callback):
             config: where, what and when.
 
         Raises:
-            OSError: if the folder cannot be written.
+            OSError: if the file cannot be written.
+            ValueError: if its format cannot hold the labels.
         """
         self.store, self.config = store, config
-        check_writable(output_path(config, None))
+        check_output(store, config, [None])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds out at once whether there is room for all that will be written.
+        """Finds out at once whether there is room for all that will be written, and for its names.
 
         Raises:
             OSError: if there is not.
         """
         assert isinstance(pl_module, TrainingModule)
+        last = max(trainer.max_epochs or 0, 0)
+        for epoch in (None, last) if self.config.every_n_epochs else (None,):
+            if trainer.world_size == 1:
+                check_writable(output_path(self.config, epoch))
+            else:
+                check_writable(part_path(self.config, epoch, trainer.global_rank))
         if trainer.is_global_zero:
             files, every = 1, self.config.every_n_epochs
             if every and "%e" in str(self.config.path):
-                files += max(trainer.max_epochs or 0, 0) // every
+                files += last // every
             room = output_room(pl_module.model, self.store, self.config, files)
             check_room(output_path(self.config, None), room, f"output.path={self.config.path}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """At the interval; if it cannot be written, the training goes on."""
+        """At the interval; whatever it raises, the training goes on, and its checkpoint follows."""
         if due(self.config, trainer):
             failure = self._write(trainer, pl_module, trainer.current_epoch + 1)
             if failure is not None and trainer.is_global_zero:
-                log.error("%s; the training goes on", failure)
+                foreseen = isinstance(failure, OSError | UserError)
+                trace = None if foreseen else failure
+                log.error("%s; the training goes on", failure, exc_info=trace)
 
     def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
         """Once more at the end, also when there were no epochs to train.
 
         Raises:
-            OSError: if it cannot be written; the last checkpoint is there then.
+            Exception: if it cannot be written; the last checkpoint is there then.
         """
         failure = self._write(trainer, module, None)
         if failure is not None:
@@ -69,33 +81,34 @@ class WriteOutputs(Callback):
 
     def _write(
         self, trainer: Trainer, module: LightningModule, epoch: int | None
-    ) -> OSError | None:
+    ) -> Exception | None:
         """Writes the output, all processes together; returns what went wrong in any of them."""
         assert isinstance(module, TrainingModule)
         model, share = module.ready_model(), (trainer.global_rank, trainer.world_size)
-        path, failure = output_path(self.config, epoch), None
+        path = output_path(self.config, epoch)
+        failure: Exception | None = None
         try:
             if trainer.world_size == 1:
                 write_output(model, self.store, self.config, epoch)
             else:
                 write_part(model, self.store, self.config, epoch, share)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 — kept, for all processes to go on
             failure = error
         if trainer.world_size > 1:
             if trainer.strategy.reduce_boolean_decision(failure is None, all=True):
                 if trainer.is_global_zero:
                     try:
                         join_parts(model, self.store, self.config, epoch, trainer.world_size)
-                    except OSError as error:
+                    except Exception as error:  # noqa: BLE001 — likewise
                         failure = error
             else:
                 failure = failure or OSError("another process could not write its part")
-        if failure is not None:
+        if isinstance(failure, OSError):
             reason = failure.strerror or str(failure)
             return OSError(f"{path}: the output could not be written ({reason})")
-        if trainer.is_global_zero:
+        if failure is None and trainer.is_global_zero:
             log.info("%s of %d rows written to %s", self.config.kind.value, len(self.store), path)
-        return None
+        return failure
 
 
 def due(config: OutputConfig, trainer: Trainer) -> bool:

@@ -71,6 +71,52 @@ def test_embedding_model_and_command_follow_each_other_at_the_interval_and_at_th
     ]
 
 
+def test_labels_that_the_output_cannot_hold_are_refused_before_the_training(store, tmp_path):
+    odd = replace(store, labels=np.array(["a", "two words"] * 24))
+    with pytest.raises(ValueError, match=r"row 1: the label 'two words' cannot be .* \.npz, which"):
+        WriteOutputs(odd, OutputConfig(path=str(tmp_path / "out.txt")))
+    WriteOutputs(odd, OutputConfig(path=str(tmp_path / "out.npz")))
+
+
+def test_an_interval_whose_name_will_be_too_long_is_refused_before_the_training(store, tmp_path):
+    name = "%e" + "x" * 231 + ".npz"  # with five digits it fits, with six it does not
+    config = OutputConfig(path=str(tmp_path / name), every_n_epochs=1)
+    with pytest.raises(OSError, match=r"000000xxx.*too long"):
+        fit(store, [WriteOutputs(store, config)], epochs=1_000_000)
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), IndexError("no such row"), OSError("full")])
+def test_whatever_an_output_raises_the_training_goes_on_to_the_last_checkpoint(
+    store, tmp_path, monkeypatch, caplog, error
+):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("bidnn.training.callbacks.write_outputs.write_output", broken)
+    output = OutputConfig(path=str(tmp_path / "out.npz"), every_n_epochs=1)
+    with pytest.raises(type(error), match=str(error)):
+        fit(store, [], output=output, run_dir=str(tmp_path))
+    assert caplog.text.count("the training goes on") == 3
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] == 3
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_command_that_stops_the_training_leaves_the_checkpoint_of_its_epoch(
+    store, tmp_path, epochs
+):
+    output = OutputConfig(
+        path=str(tmp_path / "out.npz"),
+        every_n_epochs=1,
+        command="exit 3",
+        on_failure=OnFailure.stop,
+    )
+    with pytest.raises(CommandFailedError, match="exited with status 3"):
+        fit(store, [], epochs=epochs, output=output, run_dir=str(tmp_path))
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] == 1
+
+
 def test_a_command_is_not_run_for_an_output_that_could_not_be_written(store, tmp_path, caplog):
     ran = tmp_path / "ran"
     config = OutputConfig(path=str(tmp_path / "x.npz"), every_n_epochs=1, command=f"touch {ran}")

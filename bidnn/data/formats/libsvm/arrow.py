@@ -123,7 +123,7 @@ def format_rows(
             "float32, and libsvm text cannot hold it; leave out a modality that is missing"
         )
     for row, label in enumerate(labels, first_row):
-        _check_label(label, row)
+        check_label(label, row)
     heads = [f"{label} " if count else label for label, count in zip(labels, counts, strict=True)]
     nothing, space, colon, end = (pa.scalar(mark, _TEXT) for mark in ("", " ", ":", "\n"))
     texts = (pa.array(part).cast(_TEXT) for part in (columns + first_index, values))
@@ -133,8 +133,12 @@ def format_rows(
     return memoryview(lines.buffers()[2])
 
 
-def _check_label(label: str, row: int) -> None:
-    """Refuses a label that the reader would not take for the same one."""
+def check_label(label: str, row: int) -> None:
+    """Refuses a label that the reader would not take for the same one.
+
+    Raises:
+        ValueError: naming the row.
+    """
     try:
         fits = len(label.encode()) <= LABEL_LIMIT
     except UnicodeEncodeError:

@@ -5,12 +5,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bidnn.data.formats.libsvm.text import write_libsvm
 from bidnn.data.formats.writing import Block, Table, join
 from bidnn.files import whole_file
 
 log = logging.getLogger(__name__)
+
+
+def check_labels(labels: NDArray[np.str_]) -> None:
+    """Finds out, before anything is written, whether `write_text` can write such labels.
+
+    Raises:
+        ValueError: naming the first that it cannot.
+    """
+    from bidnn.data.formats.libsvm.arrow import check_label  # so late: as in write_libsvm
+
+    for row, label in enumerate(labels):
+        check_label(str(label), row)
 
 
 def write_text(
