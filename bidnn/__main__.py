@@ -1,8 +1,11 @@
 """`bidnn` and `python -m bidnn`: all programs, and the original's command line."""
 
 import logging
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from bidnn.errors import CommandFailedError, UserError
@@ -17,19 +20,29 @@ PROGRAMS = {
 }
 
 
+def run(name: str) -> None:
+    """Runs one of the programs on the arguments that are left."""
+    program: Callable[[], None]
+    with _importing():
+        if name == "evaluate":
+            from bidnn.programs.evaluate import main as program
+        else:
+            from bidnn.programs.entry import hydra_program
+
+            program = hydra_program(name)
+    try:
+        program()
+    except KeyboardInterrupt:
+        _interrupted()
+
+
 def main() -> None:
     """Runs what the command line names."""
     name = program_of_this_process()
     if name is None and sys.argv[1:2] and sys.argv[1] in PROGRAMS:
         name = sys.argv.pop(1)
-    if name == "evaluate":
-        from bidnn.programs.evaluate import main as evaluate
-
-        evaluate(sys.argv[1:])
-    elif name is not None:
-        from bidnn.programs.entry import hydra_program
-
-        hydra_program(name)()
+    if name is not None:
+        run(name)
     elif sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bidnn {version('bidnn')}\n")
     else:
@@ -50,13 +63,34 @@ def original(arguments: Sequence[str]) -> None:
     config = parse(arguments)
     logging.basicConfig(level=LEVELS[config.verbosity], format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
-    from bidnn.estimator import BiDNN
+    with _importing():
+        from bidnn.estimator import BiDNN
+        from bidnn.programs.streams import outlive_streams
 
+    outlive_streams()
     try:
         BiDNN(config).load_dataset().train()
     except (UserError, OSError, CommandFailedError) as error:
         sys.stderr.write(f"bidnn: error: {error}\n")
         sys.exit(1)
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Ctrl-C ends the process while it imports, for seconds: libraries catch what it raises."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, _interrupted)
+    yield
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupted(*_: object) -> None:
+    """A line in place of a traceback."""
+    sys.stderr.write("interrupted\n")
+    sys.stderr.flush()
+    os._exit(130)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Compares methods over missing rates and seeds; the configuration is conf/compare.yaml."""
 
-from bidnn.programs.entry import hydra_program
-
-main = hydra_program("compare")
+from bidnn.__main__ import run
 
 if __name__ == "__main__":
-    main()
+    run("compare")

@@ -1,8 +1,6 @@
 """Converts features between file formats; the configuration is conf/convert.yaml."""
 
-from bidnn.programs.entry import hydra_program
-
-main = hydra_program("convert")
+from bidnn.__main__ import run
 
 if __name__ == "__main__":
-    main()
+    run("convert")

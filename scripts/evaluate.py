@@ -1,6 +1,6 @@
 """Says what the vectors in a file are worth; `--help` lists the measures."""
 
-from bidnn.programs.evaluate import main
+from bidnn.__main__ import run
 
 if __name__ == "__main__":
-    main()
+    run("evaluate")

@@ -1,8 +1,6 @@
 """Trains a model; the configuration is conf/train.yaml."""
 
-from bidnn.programs.entry import hydra_program
-
-main = hydra_program("train")
+from bidnn.__main__ import run
 
 if __name__ == "__main__":
-    main()
+    run("train")

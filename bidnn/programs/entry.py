@@ -18,10 +18,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bidnn.errors import StoppedError
+from bidnn.programs import stopping
 from bidnn.programs.config import CONF, register
 from bidnn.programs.help import explain
-from bidnn.programs.messages import mendable, one_line, report_line
+from bidnn.programs.messages import mendable, one_line, peer_lost, report_line
 from bidnn.programs.processes import (
+    can_go_on,
     one_job,
     own_arguments,
     own_folders,
@@ -29,6 +31,8 @@ from bidnn.programs.processes import (
     resuming_command,
 )
 from bidnn.programs.settings import find_classes, typed
+from bidnn.programs.streams import outlive_streams
+from bidnn.training.signals import take, taken_over
 
 log = logging.getLogger(__name__)
 
@@ -47,22 +51,33 @@ def hydra_program(name: str) -> Callable[[], None]:
         name: of the file in conf/, and of the module in this folder whose `run` takes the typed
             configuration; it is imported when it runs, so that help and refusals are quick.
     """
-    composed, started = False, 0.0
+    composed, started, owner = False, 0.0, 0
 
     def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
         nonlocal composed
         composed = True
-        body = import_module(f"bidnn.programs.{name}")
-        prepare_process()
+        worker = os.getpid() != owner
+        if worker:
+            take(stopping.note)
         try:
-            with one_job():
+            with taken_over(stopping.note if worker else stopping.leave):
+                body = import_module(f"bidnn.programs.{name}")
+            prepare_process()
+            if worker and stopping.told() is not None:
+                return None
+            with taken_over(stopping.at_once), one_job():
                 return body.run(typed(config))
         except StoppedError as stop:
-            log.warning("%s", stop)
-            log.warning("to go on: %s", resuming_command())
+            say_stopped(name, stop)
+            stopping.note(stop.signal)
+            if worker:  # whose program waits for the other workers
+                return None
             sys.exit(128 + stop.signal)
         except Exception as error:
             leave_no_empty_folder(started)
+            if peer_lost(error):
+                say_stopped(name, f"another process of this run ended first ({one_line(error)})")
+                sys.exit(1)
             if sweeping():
                 raise
             if mendable(error):
@@ -76,8 +91,9 @@ def hydra_program(name: str) -> Callable[[], None]:
     job.__module__ = f"bidnn.programs.{name}"  # after which Hydra names the job and its log
 
     def main() -> None:
-        nonlocal started
-        started = time.time()
+        nonlocal started, owner
+        started, owner = time.time(), os.getpid()
+        outlive_streams()
         # Hydra would print its own message and exit; raised, the error gets its one line below.
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")
         try:
@@ -87,12 +103,17 @@ def hydra_program(name: str) -> Callable[[], None]:
                 return
             register()
             sys.argv[1:] = flags_first(own_arguments(sys.argv[1:]))
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted\n")
-            sys.exit(130)
+            with taken_over(stopping.end_jobs):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+            if (number := stopping.told()) is not None:
+                sys.exit(128 + number)
+        except StoppedError as stop:
+            sys.stderr.write(f"{stop}\n")
+            sys.exit(128 + stop.signal)
         except Exception as error:  # noqa: BLE001 — our own faults keep their traceback
             line = one_line(error)
+            if (number := stopping.told()) is not None:
+                sys.exit(128 + number)
             if not mendable(error) and composed:
                 traceback.print_exc()
                 sys.stderr.write(f"{report_line()}\n")
@@ -104,6 +125,15 @@ def hydra_program(name: str) -> Callable[[], None]:
             sys.exit(1)
 
     return main
+
+
+def say_stopped(name: str, why: object) -> None:
+    """Says why a job stops, and what to type to go on with it."""
+    if rank():  # the first process says it
+        return
+    log.warning("%s", why)
+    if can_go_on(name):
+        log.warning("to go on: %s", resuming_command())
 
 
 def flags_first(arguments: Iterable[str]) -> list[str]:
@@ -123,6 +153,7 @@ def prepare_process() -> None:
 
     After Lightning was imported, if it is at all: its import sets its log to talk.
     """
+    outlive_streams()  # in a worker, too
     logging.raiseExceptions = False  # a log that cannot be written is no reason to stop
     threading.excepthook = _log_thread
     for name in ("lightning.pytorch", "lightning.fabric"):  # banners and tips

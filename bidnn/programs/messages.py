@@ -26,6 +26,14 @@ def mendable(error: BaseException) -> bool:
     return isinstance(error, USER_ERRORS) or type(error).__name__ == "MisconfigurationException"
 
 
+def peer_lost(error: BaseException) -> bool:
+    """Whether an error is but the end of another process of the same training, seen from here."""
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or (
+        isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in ("closed by peer", "reset by peer", "/gloo/"))
+    )
+
+
 def report_line() -> str:
     """What follows the traceback of a fault of ours."""
     return (

@@ -52,6 +52,15 @@ def one_job() -> Iterator[None]:
         os.environ.update(before)
 
 
+def can_go_on(program: str) -> bool:
+    """Whether `resume=true` would go on with this run, as far as it came."""
+    from hydra.core.hydra_config import HydraConfig
+
+    kept = {"train": "checkpoints/last.ckpt", "compare": "runs.csv"}
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return program in kept and (folder / kept[program]).is_file()
+
+
 def resuming_command() -> str:
     """What to type to go on with this run."""
     from hydra.core.hydra_config import HydraConfig

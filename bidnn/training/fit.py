@@ -2,10 +2,11 @@
 
 import json
 import logging
+import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.coordinates import diffusion_coordinates
 from bidnn.training.module import TrainingModule
 from bidnn.training.record import SETTINGS_FILE, check_record, plain_settings, write_record
+from bidnn.training.signals import GRACE_S, taken_over
 from bidnn.training.stepping import why_one_by_one
 from bidnn.training.trainer import build_trainer
 
@@ -92,7 +94,9 @@ def fit(
         UserError, OSError, CommandFailedError: naming what is wrong and the way out.
     """
     folder = None if config.run_dir is None else Path(config.run_dir)
-    if folder is None or getattr(rank_zero_only, "rank", 0):  # the first process holds it for all
+    if (
+        folder is None or getattr(rank_zero_only, "rank", 0) != 0
+    ):  # the first process holds it for all
         return _fit(config, store, folder, callbacks, words, start)
     with held(folder):
         return _fit(config, store, folder, callbacks, words, start)
@@ -147,7 +151,7 @@ def _fit(
         if folder is not None and getattr(rank_zero_only, "rank", 0) == 0:
             write_settings(folder, given)
             write_record(folder, store)
-        with config.speed.set_threads(module.operations(data.batch_size)):
+        with config.speed.set_threads(module.operations(data.batch_size)), _stoppable(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for callback in everything:
@@ -333,6 +337,24 @@ def _log_metrics(
             if trainer.enable_autolog_hparams:
                 logger.log_hyperparams(settings, metrics)
             logger.finalize("success")
+
+
+@contextmanager
+def _stoppable(trainer: Trainer) -> Iterator[None]:
+    """Signals go to the callback that keeps checkpoints; no process that was started is left."""
+    with ExitStack() as stack:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Trainer
+            if isinstance(callback, Checkpoints):
+                stack.enter_context(taken_over(callback.stop))
+        try:
+            yield
+        except BaseException:
+            for process in getattr(trainer.strategy.launcher, "procs", ()):
+                try:
+                    process.wait(GRACE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            raise
 
 
 @contextmanager

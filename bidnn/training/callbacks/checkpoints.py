@@ -2,10 +2,8 @@
 
 import logging
 import signal
-import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -13,13 +11,13 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from bidnn.errors import StoppedError, UserError
+from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, whole_file
+from bidnn.training.signals import end, take
 
 log = logging.getLogger(__name__)
 
 LAST = Path("checkpoints") / "last.ckpt"
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -59,8 +57,9 @@ class Checkpoints(Checkpoint):
     """Saves `last.ckpt` with each output, by epochs, by time, before it stops, and at the end.
 
     A checkpoint within an epoch holds how far the epoch is; the training goes on from there to the
-    byte. SIGTERM and Ctrl-C stop it after the batches at hand, or after what an epoch ends with
-    (outputs, the command); a second one stops it at once.
+    byte. SIGTERM, SIGHUP and Ctrl-C stop it after the batches at hand, or after what an epoch ends
+    with (outputs, the command); a second one stops it at once, and so does the first outside the
+    training itself.
     """
 
     by_chunks = True
@@ -87,8 +86,7 @@ class Checkpoints(Checkpoint):
         self._kept = "no checkpoint of this run yet"
         self._signal: int | None = None
         self.also_every_n_epochs = 0  # the interval of the outputs
-        self._trained = False
-        self._handlers: dict[int, Any] = {}
+        self._trains = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds out at once whether checkpoints can be written.
@@ -102,14 +100,14 @@ class Checkpoints(Checkpoint):
             # Adam's state is twice the weights.
             check_room(self.path, 2 * 3 * weights, "checkpoints")
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes over the signals."""
-        self._saved_at = time.monotonic()
-        self._trained = False
         if self.path.is_file():
             self._kept = f"the last whole checkpoint is {self.path}"
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on it can stop between batches; Lightning took SIGTERM just before."""
+        take(self.stop)
+        self._saved_at = time.monotonic()
+        self._trains = True
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Within an epoch: by time, and when told to stop; its last batches belong to its end."""
@@ -134,7 +132,8 @@ class Checkpoints(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Before the final outputs are written, which may be on another disk."""
         self._save(trainer)
-        self._trained = True
+        self._trains = False
+        self._stop_if_told(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After the final outputs.
@@ -146,11 +145,11 @@ class Checkpoints(Checkpoint):
         if isinstance(files, WholeCheckpoints) and files.failures:
             raise OSError("; ".join(files.failures.values()))
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the signals back, however the training ended."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Whatever comes now, no batch will end any more."""
+        self._trains = False
 
     def _is_due(self) -> bool:
         return bool(self.every_s) and time.monotonic() - self._saved_at >= self.every_s
@@ -176,12 +175,16 @@ class Checkpoints(Checkpoint):
 
     def _stop_if_told(self, trainer: Trainer) -> None:
         if self._agreed(trainer, self._signal is not None):
-            raise StoppedError(self._signal or signal.SIGTERM, self._kept)
+            end(self._signal or signal.SIGTERM, self._kept)
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        if self._signal is None and not self._trained:
-            self._signal = number
-            name = signal.Signals(number).name
-            log.warning("%s: saves a checkpoint and stops; once more: stops at once", name)
-            return
-        raise StoppedError(number, self._kept.replace("is of now", "is the last"))
+    def stop(self, number: int) -> None:
+        """What a signal does, given its number; `fit` gives it the signals.
+
+        Raises:
+            StoppedError: at once, where there is no batch to wait for, or at the second time.
+        """
+        if self._signal is not None or not self._trains:
+            end(number, self._kept.replace("is of now", "is the last"))
+        self._signal = number
+        name = signal.Signals(number).name
+        log.warning("%s: saves a checkpoint and stops; once more: stops at once", name)

@@ -55,6 +55,8 @@ class Report(Callback):
             rows = report(module.ready_model(), data.store)
             self.metrics = {f"map/{key}": value for key, _, value in rows}
             Console().print(_table(data.store, rows))
+            shown = ", ".join(f"{key} {value:.3f}" for key, _, value in rows)
+            log.info("mAP by label: %s", shown)
 
 
 def report(model: Model, store: PairStore) -> list[tuple[str, str, float]]:
