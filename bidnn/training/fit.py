@@ -3,7 +3,6 @@
 import json
 import logging
 import subprocess
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,13 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from numpy.typing import NDArray
 
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
@@ -39,9 +36,17 @@ from bidnn.training.callbacks.run_command import RunCommand
 from bidnn.training.callbacks.write_model import WriteModel
 from bidnn.training.callbacks.write_outputs import WriteOutputs
 from bidnn.training.config import TrainConfig, check_paths, made
-from bidnn.training.diffusion.coordinates import diffusion_coordinates
+from bidnn.training.diffusion.kept import digest, kept_coordinates
+from bidnn.training.loggers import keep_rows
 from bidnn.training.module import TrainingModule
-from bidnn.training.record import SETTINGS_FILE, check_record, plain_settings, write_record
+from bidnn.training.record import (
+    SETTINGS_FILE,
+    check_record,
+    describe_run,
+    plain_settings,
+    write_record,
+)
+from bidnn.training.resuming import METRICS_FILE, Begun, read_metrics, stopping
 from bidnn.training.signals import GRACE_S, taken_over
 from bidnn.training.stepping import why_one_by_one
 from bidnn.training.trainer import build_trainer
@@ -49,7 +54,6 @@ from bidnn.training.trainer import build_trainer
 log = logging.getLogger(__name__)
 
 HELD_OF, HELD_MOST = 20, 1000
-COORDINATES = "checkpoints/coordinates.npy"
 
 DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "embedding")
 """What the result of a run depends on, besides how long it is."""
@@ -121,6 +125,14 @@ def _fit(
     last = _checkpoint_to_resume(config, folder)
     data = pair_data(config, store)
     log.info(store.describe())
+    settings = plain_settings({key: getattr(given, key) for key in DECIDING})
+    record, begun = describe_run(settings, store), None
+    if last is not None and folder is not None:
+        begun = Begun.read(last)
+        check_record(folder, begun.record, record)
+        metrics = read_metrics(folder)
+        if metrics is not None and begun.trained(given):
+            return _finished(config, folder, begun, metrics)
     shared, complete = config.embedding.shared, len(data.complete_rows)
     if shared and complete < LEAST:
         raise UserError(
@@ -132,23 +144,27 @@ def _fit(
             "embedding.centring=presence: no row misses a modality, so it takes off the mean of "
             "all rows, as centring=complete does"
         )
-    settings = plain_settings({key: getattr(given, key) for key in DECIDING})
-    if last is not None and folder is not None:
-        check_record(folder, store, settings)
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
         if config.model.diffusion and config.trainer.trains and data.batches:
-            data.coordinates = _coordinates(config.model.rep, data, folder, last)
+            kept = None if begun is None else begun.record.get("coordinates")
+            data.coordinates = kept_coordinates(config.model.rep, data, folder, kept)
+            record["coordinates"] = digest(data.coordinates)
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
+        module.record, module.stopping = record, stopping(given)
         everything = _callbacks(config, store, folder, callbacks)
+        loggers = [made(node) for node in config.logger.values() if node]
         trainer = build_trainer(
             _trainer_settings(config, everything),
             everything,
-            [made(node) for node in config.logger.values() if node],
+            loggers,
             WholeCheckpoints(),
         )
         _choose_steps(trainer, module, data)
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            keep_rows(loggers, [] if begun is None else begun.rows)
         if folder is not None and getattr(rank_zero_only, "rank", 0) == 0:
+            (folder / METRICS_FILE).unlink(missing_ok=True)  # of an end that is no longer one
             write_settings(folder, given)
             write_record(folder, store)
         with config.speed.set_threads(module.operations(data.batch_size)), _stoppable(trainer):
@@ -227,22 +243,17 @@ def write_settings(folder: Path, config: TrainConfig) -> None:
         file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
 
 
-def _coordinates(
-    size: int, data: PairDataModule, folder: Path | None, last: Path | None
-) -> NDArray[np.float32]:
-    """What the diffusion head is to learn; in a run's folder it is kept, and read when resumed."""
-    kept = None if folder is None else folder / COORDINATES
-    if kept is not None and last is not None and kept.is_file():
-        return np.asarray(np.load(kept, mmap_mode="r"))
-    started = time.perf_counter()
-    found = diffusion_coordinates(data.store, data.scaling_rows, size)
-    log.info("neighbours found in %.1f s", time.perf_counter() - started)
-    if kept is not None and getattr(rank_zero_only, "rank", 0) == 0:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(kept) as file:
-            np.save(file, found)
-        return np.asarray(np.load(kept, mmap_mode="r"))
-    return found
+def _finished(config: TrainConfig, folder: Path, begun: Begun, metrics: dict[str, float]) -> Fitted:
+    """The result of a run that has come to its end; nothing is changed."""
+    log.info(
+        "%s: finished, after %d epochs and %d steps; nothing is left to do, and nothing is changed",
+        folder,
+        begun.epochs,
+        begun.steps,
+    )
+    best = begun.path.with_name("best.ckpt")
+    kept = best if config.callbacks.get("best") and best.is_file() else begun.path
+    return Fitted(load_bundle(kept), metrics)
 
 
 def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | None:
@@ -289,7 +300,8 @@ def _callbacks(
     for callback in own:
         if isinstance(callback, Checkpoints) and config.output.path is not None:
             callback.also_every_n_epochs = config.output.every_n_epochs
-    return own
+    # Last, so that what it keeps has seen the epoch: the best checkpoint, too.
+    return sorted(own, key=lambda callback: isinstance(callback, Checkpoints))
 
 
 def _trainer_settings(config: TrainConfig, callbacks: Sequence[Callback]) -> Any:  # noqa: ANN401
@@ -330,7 +342,7 @@ def _log_metrics(
     """The final metrics: metrics.json, and beside the hyper-parameters in TensorBoard."""
     if not trainer.is_global_zero or folder is None:
         return
-    with whole_file(folder / "metrics.json") as file:
+    with whole_file(folder / METRICS_FILE) as file:
         file.write(json.dumps(metrics, indent=2, sort_keys=True).encode() + b"\n")
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -374,6 +386,7 @@ def known_warnings_left_out() -> Iterator[None]:
             "You're resuming from a checkpoint that ended before",  # and the loader begins there
             "Total length of .* across ranks is zero",  # no validation rows were asked for
             "The number of training batches .* is smaller than the logging interval",
+            "Checkpoint directory .* exists and is not empty",  # as it must, resumed
             ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
         ):
             warnings.filterwarnings("ignore", message)

@@ -22,6 +22,7 @@ from bidnn.model.saved import describe_model
 from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words, offer
 from bidnn.training.compiled import CompiledStep, compiled_loss
+from bidnn.training.loggers import count_rows
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.speed import SpeedConfig
 from bidnn.training.stepping import count_step
@@ -82,6 +83,9 @@ class TrainingModule(LightningModule):
         self._fitted_to = self._weights_version()
         self._sums = {"train": Sums(), "val": Sums()}
         self._seed_of = (-1, 0)
+        self.record: dict[str, Any] = {}  # what the checkpoints say of the run
+        self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
+        self._resumed: dict[str, Tensor] = {}
         self._finished = False
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -110,6 +114,10 @@ class TrainingModule(LightningModule):
     def operations(self, batch_size: int) -> float:
         """Floating-point operations of an optimiser step, about."""
         return 6.0 * batch_size * sum(p.numel() for p in self.model.parameters())
+
+    def on_fit_start(self) -> None:
+        """Takes up the metrics of a run that is resumed, which Lightning forgets."""
+        self.trainer.callback_metrics.update(self._resumed)
 
     def on_train_start(self) -> None:
         """Decides on the precision, now that the device is known."""
@@ -327,16 +335,25 @@ class TrainingModule(LightningModule):
         if averaged:
             self.load_state_dict(own)
         checkpoint["state_dict"] = {**kept, **finish}
-        checkpoint["losses"] = self._sums["train"].state()
+        checkpoint["losses"] = self._sums["train"].state(self._all_gather)
+        found = self.trainer.callback_metrics.items()
+        checkpoint["metrics"] = {name: value.detach().cpu().clone() for name, value in found}
+        checkpoint["run"] = self.record
+        checkpoint["stopped"] = self.stopping if self.trainer.should_stop else None
+        checkpoint["rows"] = count_rows(self.loggers)
         checkpoint["one_by_one"] = self.automatic_optimization
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over the losses of the epoch that was begun.
+        """Takes over the losses of the epoch that was begun, the metrics, and a stop.
 
         Raises:
             UserError: if the steps were counted in another way.
         """
-        self._sums["train"] = Sums(checkpoint["losses"])
+        share = (self.global_rank, self.trainer.world_size)
+        self._sums["train"] = Sums(checkpoint["losses"], share)
+        self._resumed = dict(checkpoint["metrics"])
+        if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
+            self.trainer.should_stop = True
         if checkpoint["one_by_one"] != self.automatic_optimization:
             how = {True: "one by one", False: "in chunks"}
             raise UserError(
@@ -344,6 +361,14 @@ class TrainingModule(LightningModule):
                 f"would take them {how[self.automatic_optimization]}; resume it with the same "
                 "trainer settings and callbacks"
             )
+
+    def _all_gather(self, values: Tensor) -> Tensor:
+        """The tensors of all processes, (processes, …)."""
+        if self.trainer.world_size == 1:
+            return values[None]
+        gathered = self.trainer.strategy.all_gather(values)
+        assert isinstance(gathered, Tensor)
+        return gathered
 
     def _check_weights(self) -> None:
         for name, values in self.model.network.named_parameters():

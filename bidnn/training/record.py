@@ -5,6 +5,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from importlib.metadata import version
@@ -53,28 +54,24 @@ def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None
         file.write(json.dumps(record, indent=2).encode() + b"\n")
 
 
-def check_record(folder: Path, store: PairStore, settings: dict[str, Any]) -> None:
+def describe_run(settings: dict[str, Any], store: PairStore) -> dict[str, Any]:
+    """What a run's checkpoints say of it, in plain types: its files may be of a later run."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return {"settings": plain, "data": describe_data(store)}
+
+
+def check_record(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuses to go on with a run under other settings, or with other rows.
 
     Args:
         folder: of the run that is resumed.
-        store: the rows to go on with.
-        settings: to go on with.
+        begun: what its checkpoint says of it, from `describe_run`.
+        now: the same of the run that is to go on.
 
     Raises:
         ValueError: naming what differs.
     """
-    from omegaconf import OmegaConf
-    from yaml import YAMLError  # type: ignore[import-untyped]  # omegaconf's parser
-
-    path = folder / NAME
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(folder / SETTINGS_FILE))
-        chosen = {key.split(".")[0]: None for key in settings}
-        before = plain_settings({key: content[key] for key in chosen})
-        data = json.loads(path.read_text())["data"]
-    except (OSError, ValueError, KeyError, TypeError, YAMLError) as error:
-        raise UserError(f"{folder}: no readable record of the run to resume ({error})") from error
+    before, settings = begun["settings"], now["settings"]
     keys = [key for key in (before | settings) if key not in MAY_CHANGE]
     differ = [key for key in keys if before.get(key) != settings.get(key)]
     if differ:
@@ -83,9 +80,10 @@ def check_record(folder: Path, store: PairStore, settings: dict[str, Any]) -> No
             f"{folder}: the run to resume was begun with {was}; set that, or start anew from its "
             f"weights with checkpoint={folder}"
         )
-    if data != describe_data(store):
+    if begun["data"] != now["data"]:
         raise UserError(
-            f"{path}: the run to resume was begun with other rows than {store.name} has now"
+            f"{folder}: the run to resume was begun with other rows than there are now "
+            f"({begun['data']['rows']} and {now['data']['rows']}); give it its own again"
         )
 
 

@@ -1,5 +1,6 @@
 """The terms of the loss, added up over an epoch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,16 +16,29 @@ class Sums:
     however steps are put together, and wherever a training was resumed.
     """
 
-    def __init__(self, state: dict[str, Any] | None = None) -> None:
-        """Empty, or as `state` gave it."""
-        self.names: list[str] = [] if state is None else list(state["names"])
-        self._parts: list[Tensor] = [] if state is None else [state["steps"]]
+    def __init__(
+        self, state: dict[str, Any] | None = None, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """Empty, or as `state` gave it.
 
-    def state(self) -> dict[str, Any] | None:
-        """What `__init__` takes."""
+        Args:
+            state: of all processes.
+            share: this process's number and how many there are; not always as many as there were.
+        """
+        self.names: list[str] = [] if state is None else list(state["names"])
+        self._parts: list[Tensor] = (
+            [] if state is None else list(state["steps"])[share[0] :: share[1]]
+        )
+
+    def state(self, gather: Callable[[Tensor], Tensor]) -> dict[str, Any] | None:
+        """What `__init__` takes.
+
+        Args:
+            gather: gives the tensors of all processes, (processes, …), for that of this one.
+        """
         if not self._parts:
             return None
-        return {"names": self.names, "steps": torch.cat(self._parts)}
+        return {"names": self.names, "steps": gather(torch.cat(self._parts))}
 
     def add(self, steps: list[Terms], rows: int) -> Tensor:
         """Adds steps that had `rows` rows each; returns their losses."""

@@ -188,6 +188,38 @@ def test_resume_auto_starts_where_there_is_no_checkpoint_and_else_goes_on(featur
     assert (folder / "embedding_00003.npz").exists()
 
 
+def test_two_processes_resumed_within_an_epoch_log_the_loss_of_both(features, tmp_path):
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "logger=csv", "callbacks.report=null")
+    alone, other = tmp_path / "alone", tmp_path / "other"
+    succeed(TRAIN, *settings(features, alone, *ddp), fresh=True)
+    stop = "callbacks.stop={_target_: stopping.Stop}"
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "stopping.py").write_text(STOP)
+    folders = (f"--config-dir={tmp_path / 'settings'}",)
+    ended = run(TRAIN, *folders, *settings(features, other, *ddp, f"+{stop}"), fresh=True)
+    assert ended.status == 128 + signal.SIGTERM, ended.err
+    succeed(TRAIN, *settings(features, other, *ddp, "resume=true"), fresh=True)
+    assert outputs(other) == outputs(alone)
+    for name in ("metrics.json", "csv/metrics.csv"):
+        assert (other / name).read_text() == (alone / name).read_text()
+
+
+STOP = """
+import os
+import signal
+
+from lightning import Callback
+
+
+class Stop(Callback):
+    by_chunks = True
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        if (trainer.current_epoch, number, trainer.global_rank) == (1, 3, 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
 def test_an_output_at_an_interval_has_its_checkpoint(features, tmp_path):
     folder = tmp_path / "run"
     settled = [s for s in settings(features, folder) if "every_minutes" not in s]

@@ -49,7 +49,7 @@ def test_a_run_keeps_what_its_head_learns_and_goes_on_with_it(tmp_path, monkeypa
     def searched(*_):
         raise AssertionError("neighbours are searched again")
 
-    monkeypatch.setattr("bidnn.training.fit.diffusion_coordinates", searched)
+    monkeypatch.setattr("bidnn.training.diffusion.kept.diffusion_coordinates", searched)
     resumed = run(store, settings(4, run_dir=str(tmp_path), resume=True, **more))
     for own, other in zip(resumed.weights, alone.weights, strict=True):
         torch.testing.assert_close(own, other, rtol=0, atol=0)

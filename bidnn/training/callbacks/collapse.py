@@ -1,6 +1,7 @@
 """Tells of trainings that fail in silence: targets out of reach, and identical outputs."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,14 @@ class CollapseCheck(Callback):
         self.rows, self.relative_spread = rows, relative_spread
         self._sample: tuple[Tensor, Tensor] | None = None
         self._told: set[str] = set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has told."""
+        return {"told": sorted(self._told)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Does not tell it again."""
+        self._told = set(state_dict["told"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at the targets."""

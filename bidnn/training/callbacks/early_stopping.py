@@ -33,6 +33,26 @@ class StopEarly(EarlyStopping):
         super().__init__(monitor, check_on_train_epoch_end=True, **settings)
         self.first_epoch = first_epoch
         self._last: Tensor | None = None
+        self._seen = False  # whether the metric of the checkpoint was looked at
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Lightning's, but for the patience, which is the one that is set now."""
+        patience = self.patience
+        super().load_state_dict(state_dict)
+        self.patience, self._seen = patience, state_dict.get("seen", False)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds whether the metric there is has been counted."""
+        found = trainer.callback_metrics.get(self.monitor)
+        seen = found is not None and found is self._last
+        checkpoint["callbacks"][self.state_key]["seen"] = seen
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts no metric twice that a checkpoint brought."""
+        if self._seen:
+            self._last = trainer.callback_metrics.get(self.monitor)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at the metric if it is new.

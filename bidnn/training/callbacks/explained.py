@@ -1,6 +1,7 @@
 """Says at the end what the translations are worth, and when a training has learned nothing."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,14 @@ class Explained(Callback):
         """Measures nothing yet."""
         self.metrics: dict[str, float] = {}
         self._first_loss: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss that others are compared with."""
+        return {"first_loss": self._first_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self._first_loss = state_dict["first_loss"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the loss of the first epoch but one, to see later whether it fell."""

@@ -1,0 +1,100 @@
+"""Where a run that is resumed had come to: what its last checkpoint says, besides the weights."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bidnn.errors import UserError
+from bidnn.files import readable
+from bidnn.training.config import TrainConfig
+from bidnn.training.record import plain_settings
+
+log = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.json"
+NEVER_STOP = ("checkpoint", "best", "progress", "report", "collapse")
+"""Callbacks, by their names in conf/, that end no training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run as its last checkpoint has it.
+
+    Attributes:
+        path: of the checkpoint.
+        record: the settings and the rows that it was begun with, see `record.describe_run`.
+        epochs: that were trained whole.
+        steps: of the optimiser.
+        stopped: the settings under which a callback stopped it, see `stopping`; None if none did.
+        rows: how many rows each of the CSV loggers had.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    epochs: int
+    steps: int
+    stopped: Mapping[str, Any] | None
+    rows: list[int]
+
+    @classmethod
+    def read(cls, path: Path) -> "Begun":
+        """Reads a checkpoint's description; its tensors stay on the disk.
+
+        Raises:
+            UserError: if it is damaged, or says too little of the run.
+        """
+        with readable(path, "checkpoint"):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        try:
+            return cls(
+                path,
+                content["run"],
+                content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+                content["global_step"],
+                content["stopped"],
+                content["rows"],
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: no record of the run to resume in it ({error}); start anew from its "
+                f"weights with checkpoint={path}"
+            ) from error
+
+    def trained(self, config: TrainConfig) -> bool:
+        """Whether there is nothing left to train under these settings."""
+        trainer = config.trainer
+        epochs, steps = trainer.max_epochs, trainer.max_steps
+        return (
+            not trainer.trains
+            or (epochs is not None and 0 <= epochs <= self.epochs)
+            or (steps is not None and 0 <= steps <= self.steps)
+            or (self.stopped is not None and self.stopped == stopping(config))
+        )
+
+
+def stopping(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide when a training stops before its end, in plain types.
+
+    A stop is kept by a run that is resumed, until one of these is another.
+    """
+    nodes = {name: node for name, node in config.callbacks.items() if name not in NEVER_STOP}
+    plain = plain_settings({"callbacks": {name: node for name, node in nodes.items() if node}})
+    if config.run_dir is not None:  # which may be another by now
+        plain = {k: v for k, v in plain.items() if config.run_dir not in str(v)}
+    trainer = {key: getattr(config.trainer, key) for key in ("max_time", "min_epochs", "min_steps")}
+    found: dict[str, Any] = json.loads(json.dumps({**plain, **trainer}, default=str))
+    return found
+
+
+def read_metrics(folder: Path) -> dict[str, float] | None:
+    """The metrics of a run that came to its end; None if it did not."""
+    path = folder / METRICS_FILE
+    if not path.is_file():
+        return None
+    with readable(path, "metrics"):
+        return {str(name): float(value) for name, value in json.loads(path.read_text()).items()}
