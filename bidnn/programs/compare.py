@@ -1,9 +1,11 @@
 """scripts/compare.py: methods side by side, as the share of rows that miss a modality grows."""
 
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -19,7 +21,7 @@ from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
 from bidnn.evaluation.mixed import KINDS, mixed_pool, no_pool
 from bidnn.evaluation.retrieval import by_label, retrieve
-from bidnn.files import held
+from bidnn.files import held, readable
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.programs.config import CompareConfig
@@ -28,9 +30,23 @@ from bidnn.programs.methods import UNTRAINED
 from bidnn.programs.processes import own_folders
 from bidnn.programs.rows import source_of
 from bidnn.programs.settings import compose_training
-from bidnn.programs.tables import Result, log_best, write_picture, write_tables
+from bidnn.programs.tables import (
+    Result,
+    log_best,
+    read_results,
+    write_picture,
+    write_tables,
+)
+from bidnn.training.callbacks.checkpoints import LAST
 from bidnn.training.config import TrainConfig
 from bidnn.training.fit import fit
+from bidnn.training.record import (
+    NAME,
+    check_record,
+    describe_run,
+    plain_settings,
+    write_record,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +82,8 @@ def run(config: CompareConfig) -> None:
     """Runs every method on every mask; writes tables of the results, and curve.png.
 
     Masks depend on the seed alone, so that all methods see the same rows. Tables are written after
-    every run, and a method that fails leaves the others to theirs.
+    every run, and a method that fails leaves the others to theirs. What is there already is kept,
+    if that is asked for.
 
     Raises:
         UserError, OSError: naming what is wrong and the way out; also, in the end, if runs failed.
@@ -83,12 +100,14 @@ def _compare(config: CompareConfig, methods: dict[str, Method]) -> None:
     log.info(whole.describe())
     if whole.labels is None:
         log.info("no labels: methods are compared by agreement and translation error only")
-    results: list[Result] = []
-    for rate in config.rates:
-        for seed in config.seeds:
-            mask = Mask(rate, seed, whole, whole.drop(rate, seed, source.missing_modality))
-            for name, method in methods.items():
-                results.append(_result(name, method, mask))
+    found = {(r.rate, r.seed, r.method): r for r in _kept(config, folder, whole)}
+    results = list(found.values())
+    for rate, seed in product(config.rates, config.seeds):
+        mask = Mask(rate, seed, whole, whole.drop(rate, seed, source.missing_modality))
+        for name, method in methods.items():
+            if (rate, seed, name) not in found:
+                found[rate, seed, name] = _result(name, method, mask)
+                results = _ordered(config, found)
                 write_tables(folder, results)
     write_picture(folder, results)
     log.info("table and curve: %s", folder)
@@ -99,6 +118,40 @@ def _compare(config: CompareConfig, methods: dict[str, Method]) -> None:
             f"{len(failed)} of {len(results)} runs failed, see {folder / 'table.md'}: "
             + "; ".join(failed)
         )
+
+
+def _kept(config: CompareConfig, folder: Path, whole: PairStore) -> list[Result]:
+    """The results that stay; writes the record of what they are of.
+
+    Raises:
+        UserError: if there is nothing to resume, or it is of other rows or common settings.
+    """
+    path, kept = folder / NAME, list[Result]()
+    methods = json.loads(json.dumps(config.methods))
+    settings = plain_settings({"data": config.data, "common": config.common})
+    if config.resume is True and not path.is_file():
+        raise UserError(
+            f"{path}: no comparison to resume; hydra.run.dir=FOLDER names one, and resume=auto "
+            "starts where there is none"
+        )
+    if config.resume and path.is_file():
+        with readable(path, "record of a comparison"):
+            begun = json.loads(path.read_text())
+            before = begun["settings"].pop("methods")
+        check_record(folder, begun, describe_run(settings, whole))
+        again = {name for name, given in methods.items() if before.get(name, given) != given}
+        for name, rate, seed in product(again, config.rates, config.seeds):
+            (_run_folder(config, name, rate, seed) / LAST).unlink(missing_ok=True)
+        kept = [result for result in read_results(folder) if result.method not in again]
+        log.info("%s: %d results are kept", folder, len(kept))
+    write_record(folder, whole, {**settings, "methods": methods})
+    return kept
+
+
+def _ordered(config: CompareConfig, found: Mapping[tuple[float, int, str], Result]) -> list[Result]:
+    """In the order of the settings; results that these no longer name come last."""
+    order = list(product(config.rates, config.seeds, config.methods))
+    return [found[key] for key in dict.fromkeys([*order, *found]) if key in found]
 
 
 def check(config: CompareConfig) -> dict[str, Method]:
@@ -116,6 +169,8 @@ def check(config: CompareConfig) -> dict[str, Method]:
     for seed in config.seeds:
         if not 0 <= seed < 2**32:
             raise UserError(f"seeds: {seed} must be in [0, 2^32)")
+    if config.resume not in (True, False, "auto"):
+        raise UserError(f"resume={config.resume}: must be true, false or auto")
     return {name: _method(name, settings, config) for name, settings in config.methods.items()}
 
 
@@ -149,12 +204,17 @@ def _training(
     given = HydraConfig.get().overrides.task
     own = [o for o in given if o.lstrip("+~").split("=")[0].split(".")[0] == "data"]
     common = [] if any(c.startswith("experiment=") for c in choices) else config.common
-    folder = Path(config.run_dir) / "runs" / f"{name}-{rate:g}-{seed}"
+    folder = _run_folder(config, name, rate, seed)
+    resume = "auto" if config.resume else False
     return compose_training(
         [*QUIET, *own, *common, *choices],
-        {"seed": seed, "run_dir": str(folder)},
+        {"seed": seed, "run_dir": str(folder), "resume": resume},
         folders=[Path(path) for path in own_folders()],
     )
+
+
+def _run_folder(config: CompareConfig, name: str, rate: float, seed: int) -> Path:
+    return Path(config.run_dir) / "runs" / f"{name}-{rate:g}-{seed}"
 
 
 def _result(name: str, method: Method, mask: Mask) -> Result:

@@ -85,6 +85,8 @@ class CompareConfig:
         common: settings of all trained methods that are not experiments.
         rates: missing rates, each in [0, 1].
         seeds: one mask and one training each.
+        resume: keep the results in this run's folder, and go on with the training that was cut off;
+            true, or auto: if there are any. Methods that failed, or are set otherwise, run again.
         run_dir: where the table and the picture go; set by Hydra.
         data: where rows come from; with labels, methods are compared by them too.
     """
@@ -93,6 +95,7 @@ class CompareConfig:
     common: list[str] = MISSING
     rates: list[float] = MISSING
     seeds: list[int] = MISSING
+    resume: Any = False
     run_dir: str = MISSING
     data: Any = MISSING
 

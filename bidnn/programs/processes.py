@@ -56,7 +56,7 @@ def can_go_on(program: str) -> bool:
     """Whether `resume=true` would go on with this run, as far as it came."""
     from hydra.core.hydra_config import HydraConfig
 
-    kept = {"train": "checkpoints/last.ckpt", "compare": "runs.csv"}
+    kept = {"train": "checkpoints/last.ckpt", "compare": "run.json"}
     folder = Path(HydraConfig.get().runtime.output_dir)
     return program in kept and (folder / kept[program]).is_file()
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from bidnn.evaluation.curve import draw_curves
 from bidnn.evaluation.mixed import KINDS
-from bidnn.files import whole_file
+from bidnn.files import readable, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,34 @@ def _write_mixed(folder: Path, by_query: dict[str, list[Result]]) -> None:
     ]
     with whole_file(folder / "mixed.md") as file:
         file.write(_table(["method", "missing", "query", *names], lines).encode())
+
+
+def read_results(folder: Path) -> list[Result]:
+    """The results that `write_tables` wrote, but for those that failed; none if there is no file.
+
+    Raises:
+        UserError: if a file is damaged.
+    """
+    mixed: dict[tuple[str, float, int], dict[str, dict[str, float]]] = {}
+    for key, row in _read(folder / "mixed.csv", "table of mixed pools"):
+        mixed.setdefault(key, {})[row.pop("query")] = _numbers(row)
+    results = []
+    for key, row in _read(folder / "runs.csv", "table of runs"):
+        if not row.pop("failure"):
+            results.append(Result(*key, _numbers(row), mixed=mixed.get(key, {})))
+    return results
+
+
+def _read(path: Path, what: str) -> Iterator[tuple[tuple[str, float, int], dict[str, str]]]:
+    """The lines of a file, by method, rate and seed; none if there is no file."""
+    if path.is_file():
+        with readable(path, what), path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                yield (row.pop("method"), float(row.pop("rate")), int(row.pop("seed"))), row
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    return {name: float(value) for name, value in row.items() if value}
 
 
 def write_picture(folder: Path, results: Sequence[Result]) -> None:

@@ -22,7 +22,7 @@ from bidnn.programs.compare import (
 )
 from bidnn.programs.controls import graph, knn, ridge, spectral
 from bidnn.programs.methods import UNTRAINED
-from bidnn.programs.tables import Result, log_best, write_tables
+from bidnn.programs.tables import Result, log_best, read_results, write_tables
 from bidnn.training.diffusion import graphs
 from tests.programs.running import refused, run, succeed
 
@@ -408,6 +408,56 @@ def test_a_method_that_fails_leaves_the_others_to_theirs(features):
     assert "2 of 4 runs failed" in (ended.out + ended.err).splitlines()[-1]
 
 
+def test_a_comparison_that_was_killed_goes_on_with_what_it_has(features):
+    """An own loss kills the program in the second method, for the first time."""
+    own, small = features / "own", "'model.hdn=8', 'model.rep=4', 'trainer.max_epochs=2'"
+    (own / "loss").mkdir(parents=True)
+    (own / "killing.py").write_text(
+        "import os, pathlib\n"
+        "from bidnn.losses import Loss, LossConfig\n"
+        "class Killing:\n"
+        "    self_paths = incomplete_rows = False\n"
+        "    def __call__(self, *given):\n"
+        f"        been = pathlib.Path({str(features / 'been')!r})\n"
+        "        if not been.exists():\n"
+        "            been.touch()\n"
+        "            os.kill(os.getpid(), 9)\n"
+        "        return LossConfig()(*given)\n"
+    )
+    (own / "loss" / "killing.yaml").write_text("_target_: killing.Killing\n")
+    killing = f"{{train: ['loss=killing', {small}]}}"
+    methods = f"{{one: {{train: [{small}]}}, two: {killing}, zeros: {{}}}}"
+    given = ("--config-dir", own, *arguments(features, methods), "rates=[0.5]")
+    ended = run(COMPARE, *given, "resume=true")
+    assert (ended.status, "no comparison to resume" in ended.err) == (1, True)
+    assert run(COMPARE, *given).status == -9
+    runs = features / "run" / "runs.csv"
+    (first,) = rows_of(runs)
+    assert first["method"] == "one"
+    said = succeed(COMPARE, *given, "resume=true").err
+    assert "1 results are kept" in said
+    assert [row["method"] for row in rows_of(runs)] == ["one", "two", "zeros"]
+    assert rows_of(runs)[0] == first  # its seconds, too
+    ended = run(COMPARE, *given, "resume=true", "common=[]")
+    assert (ended.status, "to resume was begun with common=" in ended.err) == (1, True)
+    other = [argument for argument in given if "methods=" not in str(argument)]
+    other.append(
+        f"+methods={{one: {{train: [{small}, 'seed=0', 'model.dropout=0']}}, zeros: {{}}}}"
+    )
+    said = succeed(COMPARE, *other, "resume=auto", "rates=[0.5,0.0]").err
+    assert "2 results are kept" in said
+    found = {(row["method"], row["rate"]): row for row in rows_of(runs)}
+    assert set(found) == {(m, r) for m in ("one", "zeros") for r in ("0.5", "0.0")} | {
+        ("two", "0.5")
+    }
+    assert found["one", "0.5"]["error"] != first["error"]
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.mark.parametrize(
     ("methods", "more", "said"),
     [
@@ -422,3 +472,14 @@ def test_a_method_that_fails_leaves_the_others_to_theirs(features):
 def test_mistakes_are_found_before_the_first_method_runs(features, methods, more, said):
     assert said in refused(COMPARE, *arguments(features, methods, *more))
     assert not (features / "run" / "runs.csv").exists()
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    mixed = {"complete": {"ndcg@10": 1 / 3, "share complete": 0.1}, "first-only": {"ndcg@10": 0.2}}
+    results = [
+        Result("knn", 0.5, 1, {"map": 2 / 3, "nmi": 0.25}, mixed=mixed),
+        Result("mine", 0.0, 0, {"map": 0.1}),
+    ]
+    write_tables(tmp_path, [*results, Result("other", 0.5, 0, failure="it fell over")])
+    assert read_results(tmp_path) == results
+    assert read_results(tmp_path / "none") == []
