@@ -1,5 +1,6 @@
 """What a trained model writes: embeddings or completed modalities, as libsvm, npz or npy."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,8 @@ from bidnn.errors import UserError
 from bidnn.files import check_writable, whole_file
 from bidnn.model.inference import Block, OutputKind, infer
 from bidnn.model.model import Model
+
+log = logging.getLogger(__name__)
 
 
 class OnFailure(Enum):
@@ -205,6 +208,19 @@ def _write(
     config: OutputConfig,
     widths: tuple[int, int],
 ) -> None:
-    joined = config.kind is OutputKind.embedding
+    joined, empty = config.kind is OutputKind.embedding, True
     table = Table(widths, store.present, store.labels, joined=joined)
-    format_of(path).write(path, table, blocks, zero_based=config.zero_based)
+
+    def looked_at() -> Iterator[Block]:
+        nonlocal empty
+        for block in blocks:
+            empty = empty and not (block.left.any() or block.right.any())
+            yield block
+
+    format_of(path).write(path, table, looked_at(), zero_based=config.zero_based)
+    if empty and store.present.any():
+        log.warning(
+            "%s: every value is zero, so that all rows are alike; the network has died, as relu "
+            "does at a high learning rate, or was fed zeros",
+            path,
+        )

@@ -49,7 +49,7 @@ from bidnn.training.record import (
 from bidnn.training.resuming import METRICS_FILE, Begun, read_metrics, stopping
 from bidnn.training.signals import GRACE_S, taken_over
 from bidnn.training.stepping import why_one_by_one
-from bidnn.training.trainer import build_trainer
+from bidnn.training.trainer import build_trainer, check_monitors
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +160,12 @@ def _fit(
             loggers,
             WholeCheckpoints(),
         )
+        if config.trainer.trains:
+            check_monitors(trainer, len(data.val_rows))
+        elif start is None and config.checkpoint is None and last is None:
+            log.warning(
+                "nothing is trained, and no checkpoint is given: outputs are of random weights"
+            )
         _choose_steps(trainer, module, data)
         if getattr(rank_zero_only, "rank", 0) == 0:
             keep_rows(loggers, [] if begun is None else begun.rows)

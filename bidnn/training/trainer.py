@@ -43,6 +43,34 @@ def check_callbacks(callbacks: Sequence[Callback]) -> None:
             )
 
 
+def check_monitors(trainer: Trainer, held: int) -> None:
+    """Refuses callbacks that watch a loss of held-out rows where there will be none.
+
+    Args:
+        trainer: with all its callbacks.
+        held: rows to validate on.
+
+    Raises:
+        UserError: naming the callback, the metric and the way out.
+    """
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if not held:
+        why = "no rows are held out; set data.val_fraction=0.1"
+    elif not trainer.limit_val_batches:
+        why = "trainer.limit_val_batches=0; leave it out"
+    elif every is not None and epochs is not None and 0 < epochs < every:
+        why = f"trainer.check_val_every_n_epoch={every} is beyond the last epoch; lower it"
+    else:
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Trainer
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("val/"):
+            raise UserError(
+                f"{type(callback).__name__} watches {monitor}, and {why}, or watch another metric: "
+                "callbacks.best.monitor=train/loss"
+            )
+
+
 def build_trainer(
     config: TrainerConfig, callbacks: Sequence[Callback], loggers: list[Any], files: CheckpointIO
 ) -> Trainer:

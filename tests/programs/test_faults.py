@@ -74,6 +74,20 @@ def test_a_disk_that_fills_up_leaves_whole_files_and_the_last_checkpoint(small_d
     filler.unlink()
 
 
+def test_a_run_file_that_will_not_fit_leaves_the_old_one(small_disk, tmp_path):
+    names = tmp_path / "names"
+    names.write_text("".join(f"document-{row:04d}\n" for row in range(400)))
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(400, 4)).astype("f4"))
+    found = small_disk / "found.run"
+    found.write_text("of before\n")
+    rows = (tmp_path / "rows.npy", "--documents", tmp_path / "rows.npy")
+    given = (*rows, "--names", names, "--document-names", names, "--run", found)
+    ended = run("scripts/evaluate.py", *given)
+    assert (ended.status, "No space left" in ended.err) == (1, True)
+    assert [path.name for path in small_disk.iterdir()] == ["found.run"]
+    assert found.read_text() == "of before\n"
+
+
 def test_a_folder_that_vanishes_is_made_again(tmp_path):
     folder = tmp_path / "run"
     long = (*SHORT, "trainer.max_epochs=60", "output.every_n_epochs=1")

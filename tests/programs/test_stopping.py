@@ -1,5 +1,6 @@
 """Signals and closed streams at any stage of a program: a line, a checkpoint, no orphans."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from bidnn.model.saved import load_bundle
 from bidnn.programs.streams import Lasting
-from tests.programs.running import ROOT, SURROUNDINGS, TINY, start
+from tests.programs.running import ROOT, SURROUNDINGS, TINY, start, succeed
 from tests.programs.test_faults import command_lines
 
 pytestmark = pytest.mark.slow
@@ -73,6 +74,14 @@ def test_a_signal_ends_the_final_command_with_a_line_and_no_orphan(tmp_path, num
     assert "to go on: " in err
     assert "Traceback" not in err
     assert not any(b"sleep\x00601" in line for line in command_lines())
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    folder = f"hydra.run.dir={tmp_path / 'run'}"
+    said = succeed(TRAIN, *SHORT, "output.command=null", "resume=true", folder).err
+    assert last.read_bytes() == before  # nothing was trained
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["train/loss"] > 0
+    assert "finished" not in said
+    assert "finished" in succeed(TRAIN, *SHORT, "output.command=null", "resume=true", folder).err
 
 
 def test_a_signal_before_the_first_batch_is_a_line(tmp_path):

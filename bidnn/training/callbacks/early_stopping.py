@@ -12,8 +12,9 @@ from bidnn.errors import UserError
 class StopEarly(EarlyStopping):
     """Lightning's early stopping, its patience counted in new values of the metric.
 
-    A metric of `output.command` is there at its interval only; Lightning would count the epochs
-    between as epochs without improvement.
+    A metric of `output.command` is there at its interval only, and one of held-out rows after every
+    `trainer.check_val_every_n_epoch`; Lightning would count the epochs between as epochs without
+    improvement.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class StopEarly(EarlyStopping):
             ValueError: if it should be there by now and is not.
         """
         found = trainer.callback_metrics.get(self.monitor)
-        if found is None and trainer.current_epoch + 1 >= self.first_epoch:
+        due = max(self.first_epoch, trainer.check_val_every_n_epoch or 1)
+        if found is None and trainer.current_epoch + 1 >= due:
             known = ", ".join(sorted(trainer.callback_metrics))
             raise UserError(f"early stopping by {self.monitor}: no such metric; there are {known}")
         if found is None or found is self._last:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.data.store import PairStore
-from bidnn.errors import CommandFailedError
+from bidnn.errors import CommandFailedError, UserError
 from bidnn.model.model import Model
 from bidnn.model.outputs import OnFailure, OutputConfig
 from bidnn.model.scaling import ScalingConfig, ScalingKind
@@ -145,6 +146,47 @@ def test_the_commands_figures_stop_a_training_that_no_longer_improves(store, tmp
     trainer = fit(store, [RunCommand(config), stopping], epochs=20)
     assert trainer.current_epoch == 9  # the first value at 3, two more that are no better
     assert trainer.callback_metrics["score"] == 0.5
+
+
+def test_patience_counts_validations_where_not_every_epoch_has_one(store):
+    stopping = StopEarly("val/loss", patience=2, min_delta=100.0)
+    more = {"val_fraction": 0.25, "trainer": {"check_val_every_n_epoch": 2}}
+    trainer = fit(store, [stopping], epochs=20, **more)
+    assert trainer.current_epoch == 6  # the first value at 2, two more that are no better
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "no rows are held out; set data.val_fraction=0.1"),
+        ({"val_fraction": 0.25, "trainer": {"limit_val_batches": 0}}, "limit_val_batches=0"),
+        (
+            {"val_fraction": 0.25, "trainer": {"check_val_every_n_epoch": 9}},
+            "beyond the last epoch",
+        ),
+    ],
+)
+def test_a_loss_that_nobody_measures_is_not_watched_in_silence(store, tmp_path, more, said):
+    best = ModelCheckpoint(tmp_path, "best", monitor="val/loss")
+    with pytest.raises(UserError, match=f"ModelCheckpoint watches val/loss, and .*{said}"):
+        fit(store, [best], **more)
+
+
+def test_random_weights_and_zeros_are_told_of(store, tmp_path, caplog):
+    output = OutputConfig(path=str(tmp_path / "out.npz"))
+    fit(store, [], epochs=0, output=output)
+    assert "nothing is trained, and no checkpoint is given" in caplog.text
+    assert "every value is zero" not in caplog.text
+    caplog.clear()
+
+    class Dead(Callback):
+        def on_train_end(self, trainer, pl_module):
+            for values in pl_module.model.network.parameters():
+                values.data.zero_()
+
+    fit(store, [Dead()], output=output)
+    assert "out.npz: every value is zero" in caplog.text
+    assert "random weights" not in caplog.text
 
 
 def test_a_metric_that_does_not_come_is_an_error_not_a_training_that_never_stops(store):
