@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from bidnn.architecture import Architecture
@@ -30,11 +29,7 @@ from bidnn.model.sharing import LEAST
 from bidnn.original.model_file import read_model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
-from bidnn.training.callbacks.explained import Explained
-from bidnn.training.callbacks.progress import Progress
-from bidnn.training.callbacks.run_command import RunCommand
-from bidnn.training.callbacks.write_model import WriteModel
-from bidnn.training.callbacks.write_outputs import WriteOutputs
+from bidnn.training.callbacks.together import all_callbacks
 from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.kept import digest, kept_coordinates
 from bidnn.training.loggers import keep_rows
@@ -49,7 +44,7 @@ from bidnn.training.record import (
 from bidnn.training.resuming import METRICS_FILE, Begun, read_metrics, stopping
 from bidnn.training.signals import GRACE_S, taken_over
 from bidnn.training.stepping import why_one_by_one
-from bidnn.training.trainer import build_trainer, check_monitors
+from bidnn.training.trainer import build_trainer, check_monitors, trainer_settings
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +121,8 @@ def _fit(
     data = pair_data(config, store)
     log.info(store.describe())
     settings = plain_settings({key: getattr(given, key) for key in DECIDING})
-    record, begun = describe_run(settings, store), None
+    record = {} if folder is None else describe_run(settings, store)
+    begun: Begun | None = None
     if last is not None and folder is not None:
         begun = Begun.read(last)
         check_record(folder, begun.record, record)
@@ -152,10 +148,10 @@ def _fit(
             record["coordinates"] = digest(data.coordinates)
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
         module.record, module.stopping = record, stopping(given)
-        everything = _callbacks(config, store, folder, callbacks)
+        everything = all_callbacks(config, store, folder, callbacks)
         loggers = [made(node) for node in config.logger.values() if node]
         trainer = build_trainer(
-            _trainer_settings(config, everything),
+            trainer_settings(config.trainer, everything),
             everything,
             loggers,
             WholeCheckpoints(),
@@ -170,7 +166,6 @@ def _fit(
         if getattr(rank_zero_only, "rank", 0) == 0:
             keep_rows(loggers, [] if begun is None else begun.rows)
         if folder is not None and getattr(rank_zero_only, "rank", 0) == 0:
-            (folder / METRICS_FILE).unlink(missing_ok=True)  # of an end that is no longer one
             write_settings(folder, given)
             write_record(folder, store)
         with config.speed.set_threads(module.operations(data.batch_size)), _stoppable(trainer):
@@ -277,55 +272,6 @@ def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | No
         f"{last}: no checkpoint; hydra.run.dir=FOLDER names the run to resume, and resume=auto "
         "starts where there is none"
     )
-
-
-def _callbacks(
-    config: TrainConfig, store: PairStore, folder: Path | None, given: Sequence[Callback]
-) -> list[Callback]:
-    """All callbacks; what is written, run and reported at the end keeps this order."""
-    nodes = {name: node for name, node in config.callbacks.items() if node}
-    if folder is None:
-        nodes.pop("checkpoint", None)
-        if "best" in nodes:
-            raise UserError("callbacks=best keeps a checkpoint; name a folder for it: run_dir")
-    if config.trainer.enable_checkpointing is False:
-        nodes.pop("checkpoint", None)
-    configured = [*(made(node) for node in nodes.values()), *given]
-    if config.trainer.enable_progress_bar or any(isinstance(c, ProgressBar) for c in configured):
-        configured = [c for c in configured if not isinstance(c, Progress)]
-    own: list[Callback] = []
-    if config.output.path is not None:
-        own.append(WriteOutputs(store, config.output))
-    own += [callback for callback in given if isinstance(callback, WriteModel)]
-    if config.output.path is not None:
-        own.append(RunCommand(config.output))
-    own += [Explained(), *(c for c in configured if not isinstance(c, WriteModel))]
-    kept = any(isinstance(callback, Checkpoints) for callback in own)
-    if folder is not None and config.trainer.enable_checkpointing is not False and not kept:
-        own.append(Checkpoints(folder, every_n_epochs=0, every_minutes=0))
-    for callback in own:
-        if isinstance(callback, Checkpoints) and config.output.path is not None:
-            callback.also_every_n_epochs = config.output.every_n_epochs
-    # Last, so that what it keeps has seen the epoch: the best checkpoint, too.
-    return sorted(own, key=lambda callback: isinstance(callback, Checkpoints))
-
-
-def _trainer_settings(config: TrainConfig, callbacks: Sequence[Callback]) -> Any:  # noqa: ANN401
-    """The Trainer's settings; without a callback that keeps checkpoints, none are kept."""
-    settings = config.trainer
-    if settings.enable_checkpointing is None:
-        keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
-        settings = replace(settings, enable_checkpointing=keeps)
-    if any(isinstance(callback, ProgressBar) for callback in callbacks):
-        settings = replace(settings, enable_progress_bar=True)
-    if settings.strategy is not None:
-        settings = replace(settings, strategy=made(settings.strategy))
-    if settings.profiler is not None:
-        settings = replace(settings, profiler=made(settings.profiler))
-    if settings.plugins is not None:
-        nodes = settings.plugins if isinstance(settings.plugins, list) else [settings.plugins]
-        settings = replace(settings, plugins=[made(node) for node in nodes])
-    return settings
 
 
 def _choose_steps(trainer: Trainer, module: TrainingModule, data: PairDataModule) -> None:

@@ -1,7 +1,7 @@
 """Lightning's Trainer: each setting does what Lightning documents, or is refused in a line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from lightning import Callback, Trainer
@@ -9,13 +9,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
     BatchSizeFinder,
+    Checkpoint,
     LearningRateFinder,
     ModelPruning,
+    ProgressBar,
 )
 from lightning.pytorch.plugins import CheckpointIO
 
 from bidnn.errors import UserError
-from bidnn.training.config import TrainerConfig
+from bidnn.training.config import TrainerConfig, made
 
 REFUSED_CALLBACKS: dict[type[Callback], str] = {
     BatchSizeFinder: "the batch size is part of the result; set data.batch_size",
@@ -41,6 +43,23 @@ def check_callbacks(callbacks: Sequence[Callback]) -> None:
             raise UserError(
                 f"callbacks: {type(callback).__name__} is no lightning.Callback; derive it so"
             )
+
+
+def trainer_settings(settings: TrainerConfig, callbacks: Sequence[Callback]) -> TrainerConfig:
+    """The Trainer's settings; without a callback that keeps checkpoints, none are kept."""
+    if settings.enable_checkpointing is None:
+        keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
+        settings = replace(settings, enable_checkpointing=keeps)
+    if any(isinstance(callback, ProgressBar) for callback in callbacks):
+        settings = replace(settings, enable_progress_bar=True)
+    if settings.strategy is not None:
+        settings = replace(settings, strategy=made(settings.strategy))
+    if settings.profiler is not None:
+        settings = replace(settings, profiler=made(settings.profiler))
+    if settings.plugins is not None:
+        nodes = settings.plugins if isinstance(settings.plugins, list) else [settings.plugins]
+        settings = replace(settings, plugins=[made(node) for node in nodes])
+    return settings
 
 
 def check_monitors(trainer: Trainer, held: int) -> None:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, whole_file
+from bidnn.training.resuming import METRICS_FILE
 from bidnn.training.signals import end, take
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,8 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on it can stop between batches; Lightning took SIGTERM just before."""
         take(self.stop)
+        if trainer.is_global_zero:  # of an end that is no longer one
+            (self.path.parents[1] / METRICS_FILE).unlink(missing_ok=True)
         self._saved_at = time.monotonic()
         self._trains = True
 
