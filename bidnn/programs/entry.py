@@ -1,6 +1,7 @@
 """How every program starts and fails: one clear line for a user's mistake, a traceback for ours."""
 
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -51,12 +52,12 @@ def hydra_program(name: str) -> Callable[[], None]:
         name: of the file in conf/, and of the module in this folder whose `run` takes the typed
             configuration; it is imported when it runs, so that help and refusals are quick.
     """
-    composed, started, owner = False, 0.0, 0
+    composed, started = False, 0.0
 
     def job(config: DictConfig) -> Any:  # noqa: ANN401 — whatever a sweeper optimises
         nonlocal composed
         composed = True
-        worker = os.getpid() != owner
+        worker = stopping.is_worker(multiprocessing.current_process())
         if worker:
             take(stopping.note)
         try:
@@ -91,8 +92,8 @@ def hydra_program(name: str) -> Callable[[], None]:
     job.__module__ = f"bidnn.programs.{name}"  # after which Hydra names the job and its log
 
     def main() -> None:
-        nonlocal started, owner
-        started, owner = time.time(), os.getpid()
+        nonlocal started
+        started = time.time()
         outlive_streams()
         # Hydra would print its own message and exit; raised, the error gets its one line below.
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from typing import NoReturn
 
 from bidnn.training.signals import end
@@ -17,6 +18,11 @@ _told: int | None = None
 def told() -> int | None:
     """The signal that this process was told to end by, if it was."""
     return _told
+
+
+def is_worker(process: BaseProcess) -> bool:
+    """Whether a process is one of those that joblib gives a sweep's jobs to."""
+    return type(process).__module__.startswith("joblib.")
 
 
 def note(number: int) -> None:
@@ -47,11 +53,7 @@ def end_jobs(number: int) -> None:
     Raises:
         StoppedError: if there is nothing to wait for.
     """
-    workers = [
-        child
-        for child in multiprocessing.active_children()
-        if type(child).__module__.startswith("joblib.")
-    ]
+    workers = [child for child in multiprocessing.active_children() if is_worker(child)]
     if not workers or _told is not None:
         at_once(number)
     note(number)
