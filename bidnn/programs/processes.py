@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bidnn.errors import UserError
 
@@ -34,11 +35,14 @@ def one_job() -> Iterator[None]:
     """
     import torch
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import read_write
 
     from bidnn.programs.quoting import setting
 
     before = dict(os.environ)
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
+    with read_write(hydra):  # Lightning looks at it, which in a sweep would make a folder of a run
+        hydra.run.dir = hydra.runtime.output_dir
     own = [f"--config-dir={path}" for path in own_folders()]
     folder = setting("hydra.run.dir", hydra.runtime.output_dir)
     arguments = [*own, *hydra.overrides.task, folder]
