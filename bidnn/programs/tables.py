@@ -125,7 +125,8 @@ def read_results(folder: Path) -> list[Result]:
     """
     mixed: dict[tuple[str, float, int], dict[str, dict[str, float]]] = {}
     for key, row in _read(folder / "mixed.csv", "table of mixed pools"):
-        mixed.setdefault(key, {})[row.pop("query")] = _numbers(row)
+        query = row.pop("query")
+        mixed.setdefault(key, {})[query] = _numbers(row)
     results = []
     for key, row in _read(folder / "runs.csv", "table of runs"):
         if not row.pop("failure"):
