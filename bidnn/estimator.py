@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from bidnn.data.formats.arrays import as_matrix, store_arrays, store_given
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import check_not_read
 from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
+from bidnn.model.outputs import check_replaces_nothing
 from bidnn.original.config import FIELDS, Config
 from bidnn.original.rows import read_rows
 from bidnn.original.saved import load_model, save_model
@@ -109,6 +109,8 @@ class BiDNN:
             UserError: if sizes are not set, or X has others.
             OSError: if the file cannot be read.
         """
+        if X is None:
+            self._check_outputs()
         self._store = read_rows(self.config, X, labels)
         return self
 
@@ -122,11 +124,7 @@ class BiDNN:
         given = {name: getattr(self.config, name) for name in FIELDS}
         if self.config.missing is None:
             given["missing"] = MissingStrategy.duplicate.value  # as published
-        for name in ("fname_out", "save_model"):
-            written = getattr(self.config, name)
-            if written and self.config.fname_in:
-                last = Path(written.replace("%e", "final"))
-                check_not_read(last, [self.config.fname_in], name)
+        self._check_outputs()
         self._train(self._rows(), self.recipe or PAPER, given)
         return self
 
@@ -255,6 +253,18 @@ class BiDNN:
         with said(self.config.verbosity):
             fitted = fit(training, store, callbacks=more, words=PYTHON)
         self._model, self._metrics = fitted.model, fitted.metrics
+
+    def _check_outputs(self) -> None:
+        """Refuses files that would replace what is read; a model may go on under its name."""
+        config = self.config
+        for name, read in (
+            ("fname_out", [config.fname_in, config.load_model]),
+            ("save_model", [config.fname_in]),
+        ):
+            written = getattr(config, name)
+            if written:
+                files = [file for file in read if file]
+                check_replaces_nothing(written, config.write_after, files, name)
 
     def _rows(self) -> PairStore:
         if self._store is None:

@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EDQUOT, EFBIG, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +22,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     The file is flushed to the disk before it is renamed; if the block raises, it is removed and
     whatever stood under the name stays. What a process that was killed left behind is removed by
-    the next one that writes the same file.
+    the next one that writes the same file. A link is followed; a device or a pipe is written to.
 
     Args:
         path: the final name; its folder is made if need be.
@@ -29,7 +30,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the folder cannot be written, or the disk is full.
     """
-    with _part_of(path, partial(Path.touch, exist_ok=False)) as part:
+    if is_stream(path):
+        with _named(path), path.open("wb") as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
+    with _named(path), _part_of(path, partial(Path.touch, exist_ok=False)) as part:
         with part.open("w+b") as file:
             yield file
             file.flush()
@@ -59,6 +65,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether there is a device or a pipe under that name, which is written to, not replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
@@ -127,6 +138,11 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a file to write")
+    if is_stream(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(f"{path}: this device or pipe cannot be written")
+        return
+    path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent) as probe:
@@ -148,12 +164,26 @@ def check_room(path: Path, size: int, what: str) -> None:
     Raises:
         OSError: naming what is needed and what is free.
     """
+    if is_stream(path):
+        return
+    path = Path(os.path.realpath(path))
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise OSError(
             f"{what}: {size / 1e6:.3g} MB are needed in {path.parent}, and {free / 1e6:.3g} MB are "
             "free; choose another folder, or make room"
         )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Adds the file's name to what the system says of writing to it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (ENOSPC, EDQUOT, EFBIG, EPIPE):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 @contextmanager

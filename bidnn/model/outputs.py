@@ -1,8 +1,10 @@
 """What a trained model writes: embeddings or completed modalities, as libsvm, npz or npy."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from glob import escape, glob
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ from bidnn.data.formats.writing import Table, join
 from bidnn.data.sources import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import whole_file
+from bidnn.files import check_not_read, whole_file
 from bidnn.model.inference import Block, OutputKind, infer
 from bidnn.model.model import Model
+from bidnn.model.saved import checkpoint_files
 
 
 class OnFailure(Enum):
@@ -76,6 +79,27 @@ def output_path(config: OutputConfig, epoch: int | None) -> Path:
     """The file that is written after that epoch; None is the end."""
     assert config.path is not None
     return Path(fill_epoch(config.path, epoch))
+
+
+def check_replaces_nothing(pattern: str, every: int, read: Iterable[str | Path], key: str) -> None:
+    """Refuses files to write of which one, at whichever epoch, would replace what is read.
+
+    Args:
+        pattern: their name, `%e` in it being the epoch.
+        every: epochs between writings; 0: at the end only.
+        read: files that are read; a folder is a run's, whose checkpoints are read.
+        key: the setting that the pattern is of, for the message.
+
+    Raises:
+        UserError: naming both.
+    """
+    files = [file for name in read for file in checkpoint_files(Path(name))]
+    check_not_read(Path(fill_epoch(pattern, None)), files, key)
+    if every:
+        epoch = re.escape(pattern).replace("%e", r"\d{5,}")
+        for written in glob(escape(pattern).replace("%e", "*")):  # noqa: PTH207 — from any folder
+            if re.fullmatch(epoch, written):
+                check_not_read(Path(written), files, key)
 
 
 def write_output(

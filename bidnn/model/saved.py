@@ -133,11 +133,18 @@ def load_bundle(path: Path) -> Model:
 
 def run_checkpoint(folder: Path) -> Path:
     """The checkpoint of a run's folder that is to be used: the best where there is one."""
-    best, last = (folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    best, last = checkpoint_files(folder)
     if best.is_file():
         log.info("%s: the best checkpoint is taken; there may be a later one beside it", best)
         return best
     return last
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """A run's best and last checkpoint; of what is no folder, the file itself."""
+    if not path.is_dir():
+        return [path]
+    return [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
 
 
 def check_settings(path: Path, model: Model, asked: Model) -> None:

@@ -6,12 +6,18 @@ from pathlib import Path
 import torch
 
 from bidnn.errors import UserError
-from bidnn.files import check_not_read, check_room, check_writable
-from bidnn.model.outputs import output_path, output_room, write_output
+from bidnn.files import check_room, check_writable
+from bidnn.model.outputs import (
+    check_replaces_nothing,
+    output_path,
+    output_room,
+    write_output,
+)
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
-from bidnn.training.record import plain_settings, write_record
+from bidnn.programs.sweeps import claim_output
+from bidnn.training.record import check_no_training, plain_settings, write_record
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +36,11 @@ def run(config: EmbedConfig) -> None:
         )
     output = config.output
     written = output_path(output, None)
-    check_not_read(written, [*files_of(source), config.checkpoint], "output.path")
+    read = [*files_of(source), config.checkpoint]
+    check_replaces_nothing(str(output.path), 0, read, "output.path")
+    check_no_training(Path(config.run_dir))
     check_writable(written)
+    claim_output(written)
     model = load_bundle(Path(config.checkpoint)).to(_device(config.device))
     if config.missing is not None:
         model = model.with_missing(config.missing)

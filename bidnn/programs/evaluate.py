@@ -25,7 +25,7 @@ from bidnn.evaluation.trec import (
     score_by_qrels,
     write_run,
 )
-from bidnn.files import check_writable
+from bidnn.files import check_not_read, check_writable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,9 +108,8 @@ def _check(given: argparse.Namespace) -> None:
         option = "--run" if given.qrels is None else "--qrels"
         raise UserError(f"{option} needs {' and '.join(missing)}")
     if given.run is not None:
-        read = [*files, *named.values(), given.qrels]
-        if any(file and Path(file).resolve() == Path(given.run).resolve() for file in read):
-            raise UserError(f"--run {given.run}: this file is read, and would be written over")
+        read = [*files, *named.values(), given.qrels, given.items]
+        check_not_read(Path(given.run), [file for file in read if file], "--run")
         check_writable(Path(given.run))
 
 

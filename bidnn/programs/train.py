@@ -4,8 +4,7 @@ import logging
 from pathlib import Path
 
 from bidnn.errors import UserError
-from bidnn.files import check_not_read
-from bidnn.model.outputs import output_path
+from bidnn.model.outputs import check_replaces_nothing, output_path
 from bidnn.programs.entry import sweeping
 from bidnn.programs.rows import files_of, open_rows, source_of
 from bidnn.training.config import TrainConfig
@@ -32,8 +31,9 @@ def run(config: TrainConfig) -> float:
             "use 'output.path=${run_dir}/NAME'"
         )
     source = source_of(config.data)
-    if written is not None:
-        check_not_read(written, files_of(source), "output.path")
+    if output.path is not None:
+        read = [*files_of(source), *([] if config.checkpoint is None else [config.checkpoint])]
+        check_replaces_nothing(output.path, output.every_n_epochs, read, "output.path")
     metrics = fit(config, open_rows(source, config.seed)).metrics
     if written is not None:
         log.info("%s: %s", output.kind.value, written)

@@ -53,6 +53,19 @@ def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None
         file.write(json.dumps(record, indent=2).encode() + b"\n")
 
 
+def check_no_training(folder: Path) -> None:
+    """Refuses the folder of a training to another program, which would replace its record.
+
+    Raises:
+        UserError: naming it.
+    """
+    if (folder / SETTINGS_FILE).exists():
+        raise UserError(
+            f"hydra.run.dir={folder}: the folder of a training, whose record {NAME} would be lost; "
+            "choose another one, and output.path for the file"
+        )
+
+
 def check_record(folder: Path, store: PairStore, settings: dict[str, Any]) -> None:
     """Refuses to go on with a run under other settings, or with other rows.
 

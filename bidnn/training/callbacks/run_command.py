@@ -70,7 +70,7 @@ class RunCommand(Callback):
             assert self.config.command
             output = output_path(self.config, epoch)
             command = fill_command(self.config.command, output, epoch)
-            if output.is_file():
+            if output.exists():
                 log.info("running %s", command)
                 outcome = run_command(command, self.config.timeout_s)
             else:
