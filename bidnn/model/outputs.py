@@ -15,6 +15,7 @@ from bidnn.data.sources import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_not_read, whole_file
+from bidnn.model.command import check_command
 from bidnn.model.inference import Block, OutputKind, infer
 from bidnn.model.model import Model
 from bidnn.model.saved import checkpoint_files
@@ -39,8 +40,9 @@ class OutputConfig:
         l2_norm: each half to unit length, then the row.
         zero_based: indices of a libsvm file start at 0, not at 1.
         every_n_epochs: writes (and runs the command) at this interval too; 0: at the end only.
-        command: run by the shell after each writing; `{output}` in it is the file just written,
-            `%e` the epoch as in `path`. None: nothing is run.
+        command: run by the shell after each writing; `{output}` in it, without quotes, is the file
+            just written, as is the environment variable BIDNN_OUTPUT; `%e` is the epoch as in
+            `path`. None: nothing is run.
         timeout_s: seconds after which the command and its children are ended, above 0.
         on_failure: `warn` logs that the command failed, `stop` ends the training.
     """
@@ -55,7 +57,7 @@ class OutputConfig:
     on_failure: OnFailure = OnFailure.warn
 
     def __post_init__(self) -> None:
-        """Refuses an interval that is none, a path that is empty or names an unknown format.
+        """Refuses what cannot be: an interval, a command, a path that names an unknown format.
 
         Raises:
             ValueError: naming the key.
@@ -66,6 +68,8 @@ class OutputConfig:
             raise UserError(f"output.timeout_s={self.timeout_s}: must be above 0")
         if self.path == "":
             raise UserError("output.path is empty; name a file, such as embedding_%e.npz")
+        if self.command is not None:
+            check_command(self.command)
         if self.path is not None:
             format_of(Path(self.path))
 
