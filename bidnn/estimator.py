@@ -1,7 +1,7 @@
 """The Python interface: the original's verbs, and scikit-learn's, on one class."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidnn.data.formats.arrays import as_matrix, store_arrays, store_given
-from bidnn.data.store import PairStore
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
 from bidnn.model.outputs import check_replaces_nothing
+from bidnn.model.saved import reading_of
 from bidnn.original.config import FIELDS, Config
 from bidnn.original.rows import read_rows
 from bidnn.original.saved import load_model, save_model
@@ -26,7 +27,7 @@ from bidnn.training.config import TrainConfig
 if TYPE_CHECKING:
     from lightning import Callback
 
-TOP_LEVEL = (*(field.name for field in dataclasses.fields(TrainConfig)), "size", "tying")
+TOP_LEVEL = (*(field.name for field in fields(TrainConfig)), "size", "tying")
 """Settings and groups of `bidnn train` that have no dot in their name."""
 RECIPE, PAPER = "incomplete", "paper"
 
@@ -80,7 +81,7 @@ class BiDNN:
                 raise TypeError(f"BiDNN has no setting {name}{hint}")
         base = config or Config()
         known = {name: value for name, value in settings.items() if name in FIELDS}
-        self.config = dataclasses.replace(base, **known)
+        self.config = replace(base, **known)
         self.recipe = recipe
         self.config_dir = None if config_dir is None else Path(config_dir)
         changed = {n for n in FIELDS if getattr(base, n) != getattr(Config(), n)}
@@ -111,7 +112,10 @@ class BiDNN:
         """
         if X is None:
             self._check_outputs()
-        self._store = read_rows(self.config, X, labels)
+        known = self._model.reading if self._model else Reading()
+        if self.config.load_model and X is None:
+            known = reading_of(Path(self.config.load_model))
+        self._store = read_rows(self.config, X, labels, known.index_base)
         return self
 
     def train(self) -> Self:
@@ -148,9 +152,7 @@ class BiDNN:
             UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
         store = store_arrays(as_matrix(first), as_matrix(second))
-        self.config = dataclasses.replace(
-            self.config, mod1size=store.mod1size, mod2size=store.mod2size
-        )
+        self.config = replace(self.config, mod1size=store.mod1size, mod2size=store.mod2size)
         given = {name: getattr(self.config, name) for name in self._given}
         self._train(store, self.recipe or RECIPE, given, callbacks)
         return self
@@ -213,7 +215,9 @@ class BiDNN:
         """Writes the trained model, for `bidnn.load`.
 
         Args:
-            path: `.npz` is a model file of the original; anything else ours.
+            path: `.npz` is a model file of the original, which holds weights alone: l2_norm,
+                ignore_zeroes and where indices start are said again when it is used; anything else
+                is ours.
 
         Raises:
             RuntimeError: if nothing was trained or loaded.
@@ -250,6 +254,8 @@ class BiDNN:
         if self.config.save_model:
             more.append(WriteModel(self.config.save_model, training.output))
         quiet_lightning()
+        reading = replace(store.reading, ignore_zeroes=self.config.ignore_zeroes)
+        store = replace(store, reading=reading)
         with said(self.config.verbosity):
             fitted = fit(training, store, callbacks=more, words=PYTHON)
         self._model, self._metrics = fitted.model, fitted.metrics

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.errors import UserError
 
 Features: TypeAlias = "NDArray[Any] | sparse.csr_array"
@@ -24,6 +25,19 @@ class Modality(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How rows were read, for a model to have later ones read alike.
+
+    Attributes:
+        index_base: where the indices of a libsvm file start; None of other rows.
+        ignore_zeroes: rows of zeros are data, in libsvm files and matrices of both modalities.
+    """
+
+    index_base: IndexBase | None = None
+    ignore_zeroes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PairStore:
     """Two feature matrices of the same rows, and which of their rows are there.
 
@@ -33,6 +47,7 @@ class PairStore:
         present: (rows, 2) bool; what is not present is never read as data.
         labels: (rows,) str, or None.
         name: where the rows come from, for messages.
+        reading: how they were read.
     """
 
     first: Features
@@ -40,6 +55,7 @@ class PairStore:
     present: NDArray[np.bool_]
     labels: NDArray[np.str_] | None = None
     name: str = "arrays"
+    reading: Reading = Reading()
 
     def __post_init__(self) -> None:
         """Refuses matrices that do not describe the same rows.

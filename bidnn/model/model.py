@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.store import PairStore
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.model.finishing import (
     STRATEGIES,
@@ -33,7 +33,13 @@ FIT_BYTES = 128 * 2**20
 
 
 class Model(nn.Module):
-    """A network and the scaling it was trained with: all that is needed to embed new rows."""
+    """A network and the scaling it was trained with: all that is needed to embed new rows.
+
+    Attributes:
+        network: see PairNetwork.
+        reading: how its rows were read.
+        l2_norm: what Python's interface writes has rows of unit length.
+    """
 
     network: PairNetwork
 
@@ -80,6 +86,7 @@ class Model(nn.Module):
             Space.diffusion: (network.rep, 0),
         }[embedding.space]
         self.finish = Finish(sum(self.halves), embedding)
+        self.reading, self.l2_norm = Reading(), False
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves or converts the model, as `to` does, but never rounds scaling and finishing."""

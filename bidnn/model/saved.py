@@ -14,6 +14,7 @@ from zipfile import is_zipfile
 import torch
 
 from bidnn.architecture import NetworkConfig
+from bidnn.data.store import Reading
 from bidnn.errors import UserError
 from bidnn.files import readable, whole_file
 from bidnn.model.finishing import EmbeddingConfig
@@ -38,6 +39,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         "scaling": model.first_scaler.kind.value,
         "transforms": [scaler.transform.value for scaler in scalers],
         "embedding": _plain(model.finish.config),
+        "reading": _plain(model.reading),
+        "l2_norm": model.l2_norm,
     }
 
 
@@ -56,6 +59,8 @@ def build_model(description: dict[str, Any]) -> Model:
     )
     first, second = (Transform(value) for value in description["transforms"])
     model.first_scaler.transform, model.second_scaler.transform = first, second
+    model.reading = _typed(Reading, description["reading"])
+    model.l2_norm = bool(description["l2_norm"])
     return model
 
 
@@ -109,7 +114,8 @@ def load_bundle(path: Path) -> Model:
         if not is_zipfile(file):  # torch would try its old, unzipped format
             raise UserError("no zip archive, or cut off")
         content = torch.load(file, map_location="cpu", weights_only=True)
-    if isinstance(content, dict) and "missing" in (content.get("hyper_parameters") or ()):
+    described = (isinstance(content, dict) and content.get("hyper_parameters")) or ()
+    if "missing" in described or ("network" in described and "reading" not in described):
         raise UserError(f"{file}: written by an earlier version of bidnn; train it again")
     try:
         model = build_model(content["hyper_parameters"])
@@ -129,6 +135,11 @@ def load_bundle(path: Path) -> Model:
     model.load_state_dict(weights)
     model.eval()
     return model
+
+
+def reading_of(path: Path) -> Reading:
+    """How the rows of a saved model were read; a model file of the original does not say."""
+    return Reading() if path.suffix == ".npz" else load_bundle(path).reading
 
 
 def run_checkpoint(folder: Path) -> Path:

@@ -44,7 +44,7 @@ def run(config: EmbedConfig) -> None:
     model = load_bundle(Path(config.checkpoint)).to(_device(config.device))
     if config.missing is not None:
         model = model.with_missing(config.missing)
-    store = open_rows(source, config.seed, (model.mod1size, model.mod2size))
+    store = open_rows(source, config.seed, (model.mod1size, model.mod2size), model.reading)
     log.info(store.describe())
     room = output_room(model, store, output)
     check_room(written, room, f"output.path={output.path}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bidnn.errors import UserError
 from bidnn.model.outputs import check_replaces_nothing, output_path
+from bidnn.model.saved import reading_of
 from bidnn.programs.entry import sweeping
 from bidnn.programs.rows import files_of, open_rows, source_of
 from bidnn.training.config import TrainConfig
@@ -34,7 +35,8 @@ def run(config: TrainConfig) -> float:
     if output.path is not None:
         read = [*files_of(source), *([] if config.checkpoint is None else [config.checkpoint])]
         check_replaces_nothing(output.path, output.every_n_epochs, read, "output.path")
-    metrics = fit(config, open_rows(source, config.seed)).metrics
+    reading = None if config.checkpoint is None else reading_of(Path(config.checkpoint))
+    metrics = fit(config, open_rows(source, config.seed, reading=reading)).metrics
     if written is not None:
         log.info("%s: %s", output.kind.value, written)
     log.info("run folder: %s", folder)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.store import PairStore
+from bidnn.data.sources import read_alike
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.files import whole_file
 from bidnn.model.finishing import Centring
@@ -112,6 +113,9 @@ def fit(
         check_record(folder, store, settings)
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
+        model.l2_norm = config.output.l2_norm
+        if store.reading != Reading():
+            model.reading = store.reading
         if config.model.diffusion and config.trainer.trains and data.batches:
             data.coordinates = _coordinates(config.model.rep, data, folder, last)
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
@@ -138,7 +142,7 @@ def fit(
 def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
     """Splits the rows into those that train and those that validate."""
     source = config.data
-    other = source.open_validation((store.mod1size, store.mod2size))
+    other = read_alike(source, store.reading).open_validation((store.mod1size, store.mod2size))
     return PairDataModule(
         store,
         batch_size=source.batch_size,

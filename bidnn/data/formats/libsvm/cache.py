@@ -18,13 +18,13 @@ from scipy.sparse import csr_array
 
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.formats.libsvm.text import LibsvmError, iter_libsvm
-from bidnn.data.store import PairStore
+from bidnn.data.store import PairStore, Reading
 from bidnn.files import remove_leftovers, whole_folder
 
 log = logging.getLogger(__name__)
 
 DENSE_SHARE = 0.1
-FORMAT = 1
+FORMAT = 2
 PARTS = ("first", "second")
 LABEL_BYTES = 2**22
 WIDE_FROM = 2**31  # values of a modality from which SciPy needs indices of 64 bits
@@ -105,6 +105,7 @@ def _parse(path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path) ->
             meta[part]["values"] += int(rows.nnz)
         _append(folder / "labels.txt", np.frombuffer(_lines(block.labels), np.uint8))
         meta["rows"] += len(block.labels)
+        meta["index_base"] = block.index_base.value
         meta["label_length"] = max(meta["label_length"], block.labels.dtype.itemsize // 4)
     _make_labels(folder, meta)
     for part in PARTS:
@@ -164,7 +165,8 @@ def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore:
         else _sparse(folder, part, meta)
         for part, size in zip(PARTS, sizes, strict=True)
     )
-    return PairStore(first, second, np.stack(present, axis=1), labels, name)
+    reading = Reading(IndexBase(meta["index_base"]))
+    return PairStore(first, second, np.stack(present, axis=1), labels, name, reading)
 
 
 def _sparse(folder: Path, part: str, meta: dict[str, Any]) -> csr_array:

@@ -52,10 +52,12 @@ class LibsvmRows:
     Attributes:
         matrix: (rows, mod1size + mod2size) float32, finite; indices sorted, no zero stored.
         labels: (rows,) text, each the token that opens the row's line.
+        index_base: where the file's indices start, as declared or as they say.
     """
 
     matrix: csr_array
     labels: NDArray[np.str_]
+    index_base: IndexBase
 
 
 def read_libsvm(
@@ -198,7 +200,8 @@ def _finish(rows: RawRows, first_index: int, size: int) -> LibsvmRows:
     if not rows.values.all():
         matrix.eliminate_zeros()
     matrix.has_canonical_format = True
-    return LibsvmRows(matrix, np.array(rows.labels, dtype=np.str_))
+    base = IndexBase.one if first_index else IndexBase.zero
+    return LibsvmRows(matrix, np.array(rows.labels, dtype=np.str_), base)
 
 
 def _parse_file(path: Path, rule: IndexRule, block_bytes: int) -> Generator[RawRows]:
