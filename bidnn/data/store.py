@@ -223,7 +223,7 @@ def find_present(
     if mask is not None:
         if mask.shape != (rows,):
             raise UserError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
-        present = np.ma.filled(mask, False).astype(bool)  # a masked entry tells of no row
+        present = as_flags(mask, name)
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
     for start in range(0, rows, block):
         part, there = features[start : start + block], present[start : start + block]
@@ -238,6 +238,20 @@ def find_present(
                 "a missing modality is NaN in all of them, or masked"
             )
     return present
+
+
+def as_flags(mask: NDArray[Any], name: str) -> NDArray[np.bool_]:
+    """A mask as bool, of booleans or of ones and zeros; a masked entry tells of no row.
+
+    Raises:
+        UserError: if it is of anything else, such as text, of which every word would be true.
+    """
+    flags: NDArray[Any] = np.ma.filled(mask, False)
+    if flags.dtype.kind not in "biuf" or not np.isin(flags, (0, 1)).all():
+        raise UserError(
+            f"{name}: a mask of type {flags.dtype} that is not of true and false, or 1 and 0"
+        )
+    return flags.astype(bool)
 
 
 def _look_at(
