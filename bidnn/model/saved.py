@@ -6,12 +6,14 @@ A bundle is what Lightning calls a checkpoint, less what only training needs: `h
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
+from torch import Tensor
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import Reading
@@ -27,6 +29,10 @@ PREFIX = "model."
 CHANGEABLE = ("embedding.missing",)
 TRAINING_ONLY = ("model.dropout", "model.input_dropout")
 Config = TypeVar("Config")
+
+
+class WeightsError(UserError):
+    """Weights that are not those of the model that they are said to be of."""
 
 
 def describe_model(model: Model) -> dict[str, Any]:
@@ -110,31 +116,88 @@ def load_bundle(path: Path) -> Model:
     file = run_checkpoint(path) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
-    with readable(file, "checkpoint"):
-        if not is_zipfile(file):  # torch would try its old, unzipped format
-            raise UserError("no zip archive, or cut off")
-        content = torch.load(file, map_location="cpu", weights_only=True)
+    content = read_checkpoint(file)
     described = (isinstance(content, dict) and content.get("hyper_parameters")) or ()
     if "missing" in described or ("network" in described and "reading" not in described):
         raise UserError(f"{file}: written by an earlier version of bidnn; train it again")
     try:
-        model = build_model(content["hyper_parameters"])
+        with torch.device("meta"):  # without memory: the description may claim any size
+            claimed = build_model(content["hyper_parameters"])
         state = dict(content["state_dict"])
         weights = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        check_weights(str(file), claimed.state_dict(), weights)
+        model = build_model(content["hyper_parameters"])
+    except WeightsError:
+        raise
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         reason = repr(error).replace("\n", " ")
         raise UserError(f"{file}: a checkpoint, but not one of bidnn's ({reason})") from error
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    found = {name: getattr(value, "shape", None) for name, value in weights.items()}
-    for name in expected | found:
-        if expected.get(name) != found.get(name):
-            raise UserError(
-                f"{file}: {name} should be {_shape(expected.get(name))} by the model's own "
-                f"description, but is {_shape(found.get(name))}; the file was altered"
-            )
     model.load_state_dict(weights)
     model.eval()
     return model
+
+
+def read_checkpoint(path: Path) -> Any:  # noqa: ANN401 — whatever was saved
+    """What `torch.save` wrote, as data on the CPU; nothing in it is executed.
+
+    Raises:
+        UserError: if it is something else, damaged, or claims to hold more than the file does.
+        OSError: if it cannot be read.
+    """
+    with readable(path, "checkpoint"):
+        if not is_zipfile(path):  # torch would try its old, unzipped format
+            raise UserError("no zip archive, or cut off")
+        with ZipFile(path) as archive:
+            parts = archive.infolist()
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise UserError("it claims to hold more than the file does")
+            if damaged := archive.testzip():
+                raise UserError(f"its part {damaged} is damaged")
+            for part in parts:  # a class of which any size takes a few bytes
+                if part.filename.endswith(".pkl") and b"\nbytearray\n" in archive.read(part):
+                    raise UserError("it holds a bytearray, as none of ours does")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def check_weights(name: str, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+    """Refuses weights of other names, shapes or kinds than a network's, and what is not finite.
+
+    Args:
+        name: where they are, for the message.
+        expected: tensors of the right shapes.
+        found: what there is.
+
+    Raises:
+        WeightsError: naming the first that is not as it should be.
+    """
+    for key in {**expected, **found}:
+        own, other = expected.get(key), found.get(key)
+        if own is None or own.shape != getattr(other, "shape", None):
+            raise WeightsError(
+                f"{name}: {key} should be {_shape(own)} by the model's own "
+                f"description, but is {_shape(other)}; the file was altered"
+            )
+    for key, values in found.items():
+        dense = values.layout is torch.strided and values.device.type != "meta"
+        # One value in the file can stand for a tensor of any size.
+        whole = dense and values.untyped_storage().nbytes() >= values.nbytes
+        if not whole or not values.is_floating_point():
+            raise WeightsError(
+                f"{name}: {key} holds other than one floating-point number for each place "
+                f"({values.dtype}, {values.layout}); the file was altered"
+            )
+        if not bool(values.isfinite().all()):
+            raise WeightsError(
+                f"{name}: {key} holds infinities or NaN; the training that wrote it diverged, or "
+                "the file was altered"
+            )
 
 
 def reading_of(path: Path) -> Reading:
@@ -204,5 +267,6 @@ def _text(value: Any) -> str:  # noqa: ANN401 — any value of a configuration
     return str(value)
 
 
-def _shape(shape: torch.Size | None) -> str:
+def _shape(value: Any) -> str:  # noqa: ANN401 — a tensor, or whatever is in its place
+    shape = getattr(value, "shape", None)
     return "absent" if shape is None else str(tuple(shape))
