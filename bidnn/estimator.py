@@ -237,7 +237,7 @@ class BiDNN:
         from bidnn.programs.settings import compose_training, split_settings
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
-        from bidnn.training.fit import fit, quiet_lightning
+        from bidnn.training.fit import ALONE, fit, quiet_lightning
 
         values, words = as_settings(given)
         own = [] if self.config_dir is None else [self.config_dir]
@@ -249,14 +249,15 @@ class BiDNN:
             fixed.append("callbacks.progress=null")
         if self.config.fname_out is None:
             fixed.append("output.path=null")
-        training = compose_training([*fixed, *choices], values, words=words, folders=own)
+        with ALONE:
+            training = compose_training([*fixed, *choices], values, words=words, folders=own)
         more: list[Callback] = list(callbacks)
         if self.config.save_model:
             more.append(WriteModel(self.config.save_model, training.output))
         quiet_lightning()
         reading = replace(store.reading, ignore_zeroes=self.config.ignore_zeroes)
         store = replace(store, reading=reading)
-        with said(self.config.verbosity):
+        with ALONE, said(self.config.verbosity):
             fitted = fit(training, store, callbacks=more, words=PYTHON)
         self._model, self._metrics = fitted.model, fitted.metrics
 

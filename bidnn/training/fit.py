@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,9 @@ log = logging.getLogger(__name__)
 HELD_OF, HELD_MOST = 20, 1000
 COORDINATES = "checkpoints/coordinates.npy"
 
+ALONE = threading.RLock()
+"""Held by the training that runs: random numbers and threads of torch are the whole process's."""
+
 DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "embedding")
 """What the result of a run depends on, besides how long it is."""
 
@@ -77,6 +81,7 @@ def fit(
     """One training, whole: rows are split, a model is made, trained, used and kept as configured.
 
     Nothing is left changed behind it: the caller's random numbers go on as if it had not been.
+    A second training, of another thread, waits for the end of the first.
 
     Args:
         config: the settings.
@@ -91,6 +96,17 @@ def fit(
     Raises:
         UserError, OSError, CommandFailedError: naming what is wrong and the way out.
     """
+    with ALONE:
+        return _fit(config, store, callbacks, words, start)
+
+
+def _fit(
+    config: TrainConfig,
+    store: PairStore,
+    callbacks: Sequence[Callback],
+    words: Words,
+    start: Model | None,
+) -> Fitted:
     folder = None if config.run_dir is None else Path(config.run_dir)
     given = config
     config = replace(
