@@ -127,19 +127,20 @@ class PairStore:
         )
         return PairStore(first, second, self.present[rows], name=self.name)
 
-    def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[slice]:
+    def blocks(self, share: tuple[int, int] = (0, 1), width: int = 0) -> Iterator[slice]:
         """Cuts the rows into consecutive slices of some 32 MiB of dense features.
 
         Args:
             share: which of how many equal parts of the rows.
+            width: the most values that are made of a row at once, if they are more than it has.
         """
-        size, rows = self.rows_in(BLOCK_BYTES), self.part(share)
+        size, rows = self.rows_in(BLOCK_BYTES, width), self.part(share)
         for start in range(rows.start, rows.stop, size):
             yield slice(start, min(start + size, rows.stop))
 
-    def rows_in(self, size: int) -> int:
-        """How many rows, dense, are in so many bytes; at least one."""
-        return max(1, size // (4 * (self.mod1size + self.mod2size)))
+    def rows_in(self, size: int, width: int = 0) -> int:
+        """How many rows, dense, of `width` values at least, are in so many bytes; at least one."""
+        return max(1, size // (4 * max(self.mod1size + self.mod2size, width)))
 
     def part(self, share: tuple[int, int]) -> slice:
         """The rows of one of several equal parts, in their order."""

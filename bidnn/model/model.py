@@ -118,6 +118,12 @@ class Model(nn.Module):
         return self.network.mod2size
 
     @property
+    def widest(self) -> int:
+        """The most values that any layer, or the vector in the end, makes of a row."""
+        config = self.network.config
+        return max(self.mod1size + self.mod2size, config.hdn, config.rep, sum(self.halves))
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.first_scaler.shift.device

@@ -172,7 +172,7 @@ def join_parts(
             if whole.stop == whole.start:
                 continue
             values = np.memmap(part, np.float32, "r", shape=(whole.stop - whole.start, sum(widths)))
-            for rows in store.blocks((number, processes)):
+            for rows in store.blocks((number, processes), sum(widths)):
                 found = np.array(values[rows.start - whole.start : rows.stop - whole.start])
                 yield Block(rows, found[:, : widths[0]], found[:, widths[0] :])
 
