@@ -12,6 +12,7 @@ from bidnn.data.formats.libsvm.text import MAX_COLUMNS, read_libsvm
 from bidnn.data.store import as_flags
 from bidnn.errors import UserError
 from bidnn.files import readable
+from bidnn.memory import check_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,12 @@ def _read_text(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     Where no index is 0, they are taken to start at 1; if that is wrong, a column of zeros is lost.
     """
     rows = read_libsvm(path, MAX_COLUMNS - 1, 1)
-    used = rows.matrix.indices.max(initial=0) + 1
+    used = int(rows.matrix.indices.max(initial=0)) + 1
+    check_memory(
+        4 * len(rows.labels) * used,
+        f"{path}, {len(rows.labels)} vectors of {used} columns, by the highest index in it; "
+        "correct the index",
+    )
     return rows.matrix[:, :used].toarray(), rows.labels
 
 

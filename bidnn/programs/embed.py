@@ -59,7 +59,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name}: not usable here ({str(error).splitlines()[0]})") from error
+        torch.zeros(1, device=device).item()  # `meta` is a device without values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(f"device={name}: not usable here ({reason})") from error
     return device

@@ -25,6 +25,7 @@ from bidnn.data.sources import read_alike
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.files import whole_file
+from bidnn.memory import check_memory
 from bidnn.model.finishing import Centring
 from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
@@ -47,6 +48,8 @@ from bidnn.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
+COPIES = 3
+"""Of the weights in a training, at the least: themselves, gradients, and the optimiser's."""
 HELD_OF, HELD_MOST = 20, 1000
 COORDINATES = "checkpoints/coordinates.npy"
 
@@ -196,6 +199,7 @@ def start_model(config: TrainConfig, data: PairDataModule) -> Model:
         UserError: naming the keys that differ, or a modality that no row can be scaled by.
     """
     sizes = (data.store.mod1size, data.store.mod2size)
+    _check_size(config, sizes)
     with preserved_random():
         torch.manual_seed(config.seed)
         fresh = Model(*sizes, config.model, config.scaling, config.embedding)
@@ -212,6 +216,23 @@ def start_model(config: TrainConfig, data: PairDataModule) -> Model:
         check_sizes(fresh, data.store)
     fit_scaling((fresh.first_scaler, fresh.second_scaler), data.store, data.scaling_rows)
     return fresh
+
+
+def _check_size(config: TrainConfig, sizes: tuple[int, int]) -> None:
+    """Refuses a network that does not fit into memory, before it takes any.
+
+    Raises:
+        UserError: naming the keys.
+    """
+    keys = f"model.hdn={config.model.hdn}, model.rep={config.model.rep}"
+    try:
+        with torch.device("meta"):
+            described = Model(*sizes, config.model, config.scaling, config.embedding)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise UserError(f"{keys}: no network can be so large; make them smaller") from error
+    size = sum(values.nbytes for values in described.state_dict().values())
+    copies = COPIES if config.trainer.trains else 1
+    check_memory(copies * size, f"{keys}; make them smaller")
 
 
 def write_settings(folder: Path, config: TrainConfig) -> None:

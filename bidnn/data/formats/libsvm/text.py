@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 BLOCK_BYTES = 1 << 20
+LINE_BYTES = 1 << 28  # some twenty million values
 VALUES_AT_ONCE = 1 << 16
 MAX_COLUMNS = 10**8 - 2  # so that every index has at most eight digits
 MAX_WORKERS = 4  # more than that wait for one another
@@ -269,7 +270,13 @@ def _read_blocks(
     try:
         with _open_text(path, digest) as file:
             text = file.read(3).removeprefix(BYTE_ORDER_MARK)
-            while text := text + file.read(block_bytes) + file.readline():
+            while text := text + file.read(block_bytes) + (end := file.readline(LINE_BYTES)):
+                if len(end) == LINE_BYTES:
+                    last = line + text.count(b"\n")
+                    raise LibsvmError(
+                        f"{path}, line {last}: longer than {LINE_BYTES >> 20} MiB; this is not "
+                        "libsvm text, or lacks its line ends"
+                    )
                 yield text, line
                 line += text.count(b"\n")
                 text = b""
