@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,47 @@ class Modality(Enum):
     first = "first"
     second = "second"
     either = "either"
+
+
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """A file that rows are read from whenever they are looked at, as it was when it was mapped.
+
+    Attributes:
+        path: its name.
+        state: device and number, size, time of the last change.
+    """
+
+    path: Path
+    state: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> "MappedFile":
+        """The file as it is now."""
+        return cls(path, cls._look(path))
+
+    def check(self) -> None:
+        """Refuses to go on with a file that was changed in its place.
+
+        One that was replaced by another, or removed, is still mapped as it was.
+
+        Raises:
+            UserError: naming it.
+        """
+        try:
+            now = self._look(self.path)
+        except OSError:
+            return
+        if now[:2] == self.state[:2] and now[2:] != self.state[2:]:
+            raise UserError(
+                f"{self.path}: was changed after it was opened (size or time of change), so that "
+                "its rows are no longer those it was begun with; start again"
+            )
+
+    @staticmethod
+    def _look(path: Path) -> tuple[int, int, int, int]:
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +90,7 @@ class PairStore:
         labels: (rows,) str, or None.
         name: where the rows come from, for messages.
         reading: how they were read.
+        files: those that are mapped.
     """
 
     first: Features
@@ -56,6 +99,7 @@ class PairStore:
     labels: NDArray[np.str_] | None = None
     name: str = "arrays"
     reading: Reading = Reading()
+    files: tuple[MappedFile, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses matrices that do not describe the same rows.
@@ -133,10 +177,23 @@ class PairStore:
         Args:
             share: which of how many equal parts of the rows.
             width: the most values that are made of a row at once, if they are more than it has.
+
+        Raises:
+            UserError: as `check_files`, which is asked before each.
         """
         size, rows = self.rows_in(BLOCK_BYTES, width), self.part(share)
         for start in range(rows.start, rows.stop, size):
+            self.check_files()
             yield slice(start, min(start + size, rows.stop))
+
+    def check_files(self) -> None:
+        """Refuses to go on if a mapped file was cut or rewritten.
+
+        Raises:
+            UserError: naming it.
+        """
+        for file in self.files:
+            file.check()
 
     def rows_in(self, size: int, width: int = 0) -> int:
         """How many rows, dense, of `width` values at least, are in so many bytes; at least one."""

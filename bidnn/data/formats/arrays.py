@@ -3,6 +3,7 @@
 import logging
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from bidnn.data.store import PairStore, find_present
+from bidnn.data.store import MappedFile, PairStore, find_present
 from bidnn.errors import UserError
 from bidnn.files import readable
 
@@ -62,13 +63,15 @@ def read_npy(
         ValueError: if a file is no npy file, or the shapes do not fit.
         OSError: if one cannot be read.
     """
-    return store_arrays(
+    files = tuple(MappedFile.of(path) for path in (first, second) if path.is_file())
+    store = store_arrays(
         _map_npy(first),
         _map_npy(second),
         labels=None if label is None else _map_npy(label),
         ignore_zeroes=ignore_zeroes,
         name=f"{first} + {second}",
     )
+    return replace(store, files=files)
 
 
 def store_arrays(

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.formats.libsvm.text import Digest, LibsvmError, changed_error, iter_libsvm
-from bidnn.data.store import PairStore, Reading
+from bidnn.data.store import MappedFile, PairStore, Reading
 from bidnn.files import remove_leftovers, whole_folder
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,8 @@ def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore | None:
         for part, size in zip(PARTS, sizes, strict=True)
     )
     reading = Reading(IndexBase(meta["index_base"]))
-    return PairStore(first, second, np.stack(present, axis=1), labels, name, reading)
+    files = tuple(MappedFile.of(folder / file) for file in meta["files"])
+    return PairStore(first, second, np.stack(present, axis=1), labels, name, reading, files)
 
 
 def _state(file: Path) -> list[int]:
