@@ -15,7 +15,7 @@ from bidnn.errors import UserError
 from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
-from bidnn.model.outputs import check_replaces_nothing
+from bidnn.model.outputs import check_replaces_nothing, widths
 from bidnn.model.saved import reading_of
 from bidnn.original.config import FIELDS, Config
 from bidnn.original.rows import read_rows
@@ -136,7 +136,9 @@ class BiDNN:
         """The rows of `load_dataset`, embedded (rows, rep), or with `crossmodal` completed."""
         kind = OutputKind.crossmodal if self.config.crossmodal else OutputKind.embedding
         blocks = infer(self._trained(), self._rows(), kind, l2_norm=self.config.l2_norm)
-        return np.concatenate([_row(block) for block in blocks])
+        rows = [_row(block) for block in blocks]
+        width = sum(widths(self._trained(), kind))
+        return np.concatenate([np.empty((0, width), np.float32), *rows])
 
     def fit(
         self, first: ArrayLike, second: ArrayLike, *, callbacks: Sequence["Callback"] = ()
@@ -209,7 +211,9 @@ class BiDNN:
             raise TypeError("translate takes either first= or second=")
         model = self._trained()
         blocks = infer(model, _pair(model, first, second), OutputKind.crossmodal)
-        return np.concatenate([block.left if first is None else block.right for block in blocks])
+        side = 0 if first is None else 1
+        none = np.empty((0, (model.mod1size, model.mod2size)[side]), np.float32)
+        return np.concatenate([none, *(block[1 + side] for block in blocks)])
 
     def save(self, path: str | Path) -> None:
         """Writes the trained model, for `bidnn.load`.

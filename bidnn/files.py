@@ -1,6 +1,8 @@
 """Files and folders that appear under their name whole, or not at all."""
 
 import fcntl
+import json
+import math
 import os
 import re
 import shutil
@@ -11,7 +13,7 @@ from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from bidnn.errors import UserError
 
@@ -112,6 +114,19 @@ def readable(path: Path, kind: str) -> Iterator[None]:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: no readable {kind} ({reason})") from error
+
+
+def as_json(content: Any, indent: int | None = None) -> str:  # noqa: ANN401 — plain data
+    """JSON as others read it: what is not finite is null, keys of dictionaries in their order."""
+
+    def plain(value: Any) -> Any:  # noqa: ANN401 — likewise
+        if isinstance(value, dict):
+            return {key: plain(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(part) for part in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(content), indent=indent, allow_nan=False)
 
 
 def check_not_read(written: Path, read: Iterable[str | Path], key: str) -> None:

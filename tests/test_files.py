@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import pickle
 import stat
@@ -13,7 +14,7 @@ from sklearn.datasets import load_svmlight_file
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
-from bidnn.files import check_writable, remove_leftovers, whole_file, whole_folder
+from bidnn.files import as_json, check_writable, remove_leftovers, whole_file, whole_folder
 from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy
 from bidnn.model.inference import OutputKind, embed
 from bidnn.model.model import Model
@@ -124,6 +125,13 @@ def test_a_place_that_cannot_be_written_is_found_out_beforehand(tmp_path):
     assert not list((tmp_path / "new").iterdir())
 
 
+def test_json_is_what_others_read():
+    content = {"b": float("nan"), "a": [1.5, float("inf"), {"c": (-float("inf"), "NaN", None, 2)}]}
+    text = as_json(content)
+    assert text == '{"b": null, "a": [1.5, null, {"c": [null, "NaN", null, 2]}]}'
+    assert json.loads(text, parse_constant=pytest.fail)
+
+
 def test_npz_npy_and_libsvm_hold_the_same_embedding(store, tmp_path):
     expected = embed(model(), store)
     npz = arrays(write(store, tmp_path / "out_%e.npz"))
@@ -163,7 +171,7 @@ def test_a_full_disk_leaves_no_output(store, tmp_path, monkeypatch, name):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: .*{name}"):
         write(store, tmp_path / name, kind=OutputKind.crossmodal)
     assert not list(tmp_path.iterdir())
 

@@ -278,17 +278,21 @@ class Format:
     keeps_zeros: bool
     second_waits: bool = False
 
-    def room(self, rows: int, widths: tuple[int, int], *, joined: bool, files: int = 1) -> int:
-        """Bytes that are needed to write rows, about.
+    def room(
+        self, store: PairStore, widths: tuple[int, int], *, joined: bool, files: int = 1
+    ) -> int:
+        """Bytes that are needed to write rows, about; what is present and their labels, too.
 
         Args:
-            rows: how many.
+            store: of which rows something is written.
             widths: columns of both halves.
             joined: the halves are one vector, see Table.
             files: how many such files there will be.
         """
         waiting = widths[1] if self.second_waits and not joined else 0
-        return rows * (files * sum(widths) + waiting) * self.value_bytes
+        values = (files * sum(widths) + waiting) * self.value_bytes
+        label = 0 if store.labels is None else int(store.labels.dtype.itemsize)
+        return len(store) * (values + files * (label + 2))
 
 
 FORMATS = {

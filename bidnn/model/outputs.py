@@ -129,7 +129,7 @@ def write_output(
     """
     path = output_path(config, epoch)
     blocks = infer(model, store, config.kind, l2_norm=config.l2_norm)
-    _write(path, ahead(blocks), store, config, _widths(model, config))
+    _write(path, ahead(blocks), store, config, widths(model, config.kind))
     return path
 
 
@@ -163,7 +163,7 @@ def join_parts(
     Returns:
         The file that was written; the parts are gone.
     """
-    path, widths = output_path(config, epoch), _widths(model, config)
+    path, halves = output_path(config, epoch), widths(model, config.kind)
     parts = [_part_path(config, epoch, number) for number in range(processes)]
 
     def blocks() -> Iterator[Block]:
@@ -171,13 +171,13 @@ def join_parts(
             whole = store.part((number, processes))
             if whole.stop == whole.start:
                 continue
-            values = np.memmap(part, np.float32, "r", shape=(whole.stop - whole.start, sum(widths)))
-            for rows in store.blocks((number, processes), sum(widths)):
+            values = np.memmap(part, np.float32, "r", shape=(whole.stop - whole.start, sum(halves)))
+            for rows in store.blocks((number, processes), sum(halves)):
                 found = np.array(values[rows.start - whole.start : rows.stop - whole.start])
-                yield Block(rows, found[:, : widths[0]], found[:, widths[0] :])
+                yield Block(rows, found[:, : halves[0]], found[:, halves[0] :])
 
     try:
-        _write(path, blocks(), store, config, widths)
+        _write(path, blocks(), store, config, halves)
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def join_parts(
 def output_room(model: Model, store: PairStore, config: OutputConfig, files: int = 1) -> int:
     """About how many bytes so many outputs need on the disk: 4 a value in arrays, 12 in text."""
     form, joined = format_of(output_path(config, None)), config.kind is OutputKind.embedding
-    return form.room(len(store), _widths(model, config), joined=joined, files=files)
+    return form.room(store, widths(model, config.kind), joined=joined, files=files)
 
 
 def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
@@ -195,8 +195,9 @@ def _part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
     return path.with_name(f".{path.name}.rank{number}.part")
 
 
-def _widths(model: Model, config: OutputConfig) -> tuple[int, int]:
-    if config.kind is OutputKind.embedding:
+def widths(model: Model, kind: OutputKind) -> tuple[int, int]:
+    """Columns of both halves of what is written."""
+    if kind is OutputKind.embedding:
         return model.halves
     return model.mod1size, model.mod2size
 
@@ -206,8 +207,8 @@ def _write(
     blocks: Iterable[Block],
     store: PairStore,
     config: OutputConfig,
-    widths: tuple[int, int],
+    halves: tuple[int, int],
 ) -> None:
     joined = config.kind is OutputKind.embedding
-    table = Table(widths, store.present, store.labels, joined=joined)
+    table = Table(halves, store.present, store.labels, joined=joined)
     format_of(path).write(path, table, blocks, zero_based=config.zero_based)

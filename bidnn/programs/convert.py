@@ -31,7 +31,7 @@ def run(config: ConvertConfig) -> None:
     store = open_rows(source, config.seed)
     log.info(store.describe())
     if form.keeps_zeros:
-        room = form.room(len(store), (store.mod1size, store.mod2size), joined=False)
+        room = form.room(store, (store.mod1size, store.mod2size), joined=False)
         check_room(path, room, f"output.path={path}")
     files = export(store, path, zero_based=config.output.zero_based)
     settings = [

@@ -17,6 +17,7 @@ from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
 from bidnn.programs.sweeps import claim_output
+from bidnn.training.config import check_folder
 from bidnn.training.record import check_no_training, plain_settings, write_record
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def run(config: EmbedConfig) -> None:
     written = output_path(output, None)
     read = [*files_of(source), config.checkpoint]
     check_replaces_nothing(str(output.path), 0, read, "output.path")
+    check_folder(config.run_dir, output)
     check_no_training(Path(config.run_dir))
     check_writable(written)
     claim_output(written)

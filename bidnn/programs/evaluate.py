@@ -1,7 +1,6 @@
 """scripts/evaluate.py: what the vectors in a file are worth, whoever wrote it."""
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from bidnn.evaluation.trec import (
     score_by_qrels,
     write_run,
 )
-from bidnn.files import check_not_read, check_writable
+from bidnn.files import as_json, check_not_read, check_writable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     width = max(map(len, plain), default=0)
     lines = [f"{name:{width}}  {value:.4f}" for name, value in plain.items()]
     lines += _mixed_table(metrics)
-    sys.stdout.write("\n".join([*lines, json.dumps(metrics)]) + "\n")
+    sys.stdout.write("\n".join([*lines, as_json(metrics)]) + "\n")
 
 
 def evaluate(given: argparse.Namespace) -> dict[str, float]:

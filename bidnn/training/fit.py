@@ -1,6 +1,5 @@
 """From rows and settings to a trained model: the one way in, for every program and for Python."""
 
-import json
 import logging
 import threading
 import time
@@ -24,7 +23,7 @@ from bidnn.data.datamodule import PairDataModule
 from bidnn.data.sources import read_alike
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
-from bidnn.files import whole_file
+from bidnn.files import as_json, whole_file
 from bidnn.memory import check_memory
 from bidnn.model.finishing import Centring
 from bidnn.model.inference import check_sizes
@@ -347,7 +346,7 @@ def _log_metrics(
     if not trainer.is_global_zero or folder is None:
         return
     with whole_file(folder / "metrics.json") as file:
-        file.write(json.dumps(metrics, indent=2, sort_keys=True).encode() + b"\n")
+        file.write(as_json(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             if trainer.enable_autolog_hparams:

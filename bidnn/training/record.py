@@ -16,7 +16,7 @@ import torch
 
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import whole_file
+from bidnn.files import as_json, whole_file
 
 NAME = "run.json"
 SETTINGS_FILE = "config.yaml"
@@ -50,7 +50,7 @@ def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None
         "arguments": sys.argv[1:],
     }
     with whole_file(folder / NAME) as file:
-        file.write(json.dumps(record, indent=2).encode() + b"\n")
+        file.write(as_json(record, indent=2).encode() + b"\n")
 
 
 def check_no_training(folder: Path) -> None:
