@@ -34,6 +34,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "libsvm": text.libsvm,
     "large-train": large.train,
     "large-embed": large.embed,
+    "large-narrow": large.narrow,
     "large-sparse": large.sparse,
     "shuffle": shuffle.sorted_rows,
     "linear": linear.grow,

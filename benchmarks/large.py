@@ -105,6 +105,34 @@ def embed(rows: int = ROWS // 4) -> list[Row]:
     ]
 
 
+def narrow(rows: int = 400_000) -> list[Row]:
+    """Memory of embedding many rows of few columns, of which a wide network makes much."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_bundle(folder / "model.pt", Model(2, 2, NetworkConfig(hdn=2048, rep=2048)))
+        settings = ["data=npy", *_features(folder, rows, (2, 2)), f"checkpoint={folder}/model.pt"]
+        settings += [f"output.path={folder / 'out.npy'}", f"hydra.run.dir={folder / 'run'}"]
+        _, wide = _measure("embed", settings)
+        mapped = _features(folder, 25 * rows, (4, 4))
+        settings = ["data=npy", *mapped, "model.rep=8", "trainer.max_steps=1000"]
+        settings += [f"output.path={folder / 'out.npy'}", f"hydra.run.dir={folder / 'run'}"]
+        _, many = _measure("train", settings)
+    return [
+        Row(
+            name=f"memory, {count:,} rows of {size} + {size}",
+            ours=ours,
+            other=aim,
+            unit="GB",
+            against="1 GB and 20 bytes a row",
+            aim="≤ 1.1",
+        )
+        for count, size, ours, aim in (
+            (rows, 2, wide, 1 + 20e-9 * rows),
+            (25 * rows, 4, many, 1 + 20e-9 * 25 * rows),
+        )
+    ]
+
+
 def sparse(rows: int = 50_000, columns: int = 100_000) -> list[Row]:
     """Memory of a training on libsvm text with many, mostly empty columns."""
     generator = np.random.default_rng(0)
@@ -133,14 +161,14 @@ def sparse(rows: int = 50_000, columns: int = 100_000) -> list[Row]:
 PARTS = ("first", "second")
 
 
-def _features(folder: Path, rows: int) -> list[str]:
+def _features(folder: Path, rows: int, sizes: tuple[int, int] = SIZES) -> list[str]:
     """Writes a pair of npy files, a block at a time; returns the settings that name them."""
     generator = np.random.default_rng(0)
-    mixing = [generator.standard_normal((8, size)).astype(np.float32) for size in SIZES]
+    mixing = [generator.standard_normal((8, size)).astype(np.float32) for size in sizes]
     paths = [folder / f"{part}.npy" for part in PARTS]
     arrays = [
         np.lib.format.open_memmap(path, "w+", np.float32, (rows, size))
-        for path, size in zip(paths, SIZES, strict=True)
+        for path, size in zip(paths, sizes, strict=True)
     ]
     for start in range(0, rows, 4096):
         hidden = generator.standard_normal((min(4096, rows - start), 8)).astype(np.float32)

@@ -1,7 +1,7 @@
 """The Python interface: the original's verbs, and scikit-learn's, on one class."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidnn.data.formats.arrays import as_matrix, store_arrays, store_given
-from bidnn.data.store import PairStore
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
-from bidnn.files import check_not_read
 from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
+from bidnn.model.outputs import check_replaces_nothing, widths
+from bidnn.model.saved import reading_of
 from bidnn.original.config import FIELDS, Config
 from bidnn.original.rows import read_rows
 from bidnn.original.saved import load_model, save_model
@@ -26,7 +27,7 @@ from bidnn.training.config import TrainConfig
 if TYPE_CHECKING:
     from lightning import Callback
 
-TOP_LEVEL = (*(field.name for field in dataclasses.fields(TrainConfig)), "size", "tying")
+TOP_LEVEL = (*(field.name for field in fields(TrainConfig)), "size", "tying")
 """Settings and groups of `bidnn train` that have no dot in their name."""
 RECIPE, PAPER = "incomplete", "paper"
 
@@ -80,7 +81,7 @@ class BiDNN:
                 raise TypeError(f"BiDNN has no setting {name}{hint}")
         base = config or Config()
         known = {name: value for name, value in settings.items() if name in FIELDS}
-        self.config = dataclasses.replace(base, **known)
+        self.config = replace(base, **known)
         self.recipe = recipe
         self.config_dir = None if config_dir is None else Path(config_dir)
         changed = {n for n in FIELDS if getattr(base, n) != getattr(Config(), n)}
@@ -109,7 +110,12 @@ class BiDNN:
             UserError: if sizes are not set, or X has others.
             OSError: if the file cannot be read.
         """
-        self._store = read_rows(self.config, X, labels)
+        if X is None:
+            self._check_outputs()
+        known = self._model.reading if self._model else Reading()
+        if self.config.load_model and X is None:
+            known = reading_of(Path(self.config.load_model))
+        self._store = read_rows(self.config, X, labels, known.index_base)
         return self
 
     def train(self) -> Self:
@@ -122,11 +128,7 @@ class BiDNN:
         given = {name: getattr(self.config, name) for name in FIELDS}
         if self.config.missing is None:
             given["missing"] = MissingStrategy.duplicate.value  # as published
-        for name in ("fname_out", "save_model"):
-            written = getattr(self.config, name)
-            if written and self.config.fname_in:
-                last = Path(written.replace("%e", "final"))
-                check_not_read(last, [self.config.fname_in], name)
+        self._check_outputs()
         self._train(self._rows(), self.recipe or PAPER, given)
         return self
 
@@ -134,7 +136,9 @@ class BiDNN:
         """The rows of `load_dataset`, embedded (rows, rep), or with `crossmodal` completed."""
         kind = OutputKind.crossmodal if self.config.crossmodal else OutputKind.embedding
         blocks = infer(self._trained(), self._rows(), kind, l2_norm=self.config.l2_norm)
-        return np.concatenate([_row(block) for block in blocks])
+        rows = [_row(block) for block in blocks]
+        width = sum(widths(self._trained(), kind))
+        return np.concatenate([np.empty((0, width), np.float32), *rows])
 
     def fit(
         self, first: ArrayLike, second: ArrayLike, *, callbacks: Sequence["Callback"] = ()
@@ -150,9 +154,7 @@ class BiDNN:
             UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
         store = store_arrays(as_matrix(first), as_matrix(second))
-        self.config = dataclasses.replace(
-            self.config, mod1size=store.mod1size, mod2size=store.mod2size
-        )
+        self.config = replace(self.config, mod1size=store.mod1size, mod2size=store.mod2size)
         given = {name: getattr(self.config, name) for name in self._given}
         self._train(store, self.recipe or RECIPE, given, callbacks)
         return self
@@ -209,13 +211,17 @@ class BiDNN:
             raise TypeError("translate takes either first= or second=")
         model = self._trained()
         blocks = infer(model, _pair(model, first, second), OutputKind.crossmodal)
-        return np.concatenate([block.left if first is None else block.right for block in blocks])
+        side = 0 if first is None else 1
+        none = np.empty((0, (model.mod1size, model.mod2size)[side]), np.float32)
+        return np.concatenate([none, *(block[1 + side] for block in blocks)])
 
     def save(self, path: str | Path) -> None:
         """Writes the trained model, for `bidnn.load`.
 
         Args:
-            path: `.npz` is a model file of the original; anything else ours.
+            path: `.npz` is a model file of the original, which holds weights alone: l2_norm,
+                ignore_zeroes and where indices start are said again when it is used; anything else
+                is ours.
 
         Raises:
             RuntimeError: if nothing was trained or loaded.
@@ -235,7 +241,7 @@ class BiDNN:
         from bidnn.programs.settings import compose_training, split_settings
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
-        from bidnn.training.fit import fit, quiet_lightning
+        from bidnn.training.fit import ALONE, fit, quiet_lightning
 
         values, words = as_settings(given)
         own = [] if self.config_dir is None else [self.config_dir]
@@ -247,14 +253,29 @@ class BiDNN:
             fixed.append("callbacks.progress=null")
         if self.config.fname_out is None:
             fixed.append("output.path=null")
-        training = compose_training([*fixed, *choices], values, words=words, folders=own)
+        with ALONE:
+            training = compose_training([*fixed, *choices], values, words=words, folders=own)
         more: list[Callback] = list(callbacks)
         if self.config.save_model:
             more.append(WriteModel(self.config.save_model, training.output))
         quiet_lightning()
-        with said(self.config.verbosity):
+        reading = replace(store.reading, ignore_zeroes=self.config.ignore_zeroes)
+        store = replace(store, reading=reading)
+        with ALONE, said(self.config.verbosity):
             fitted = fit(training, store, callbacks=more, words=PYTHON)
         self._model, self._metrics = fitted.model, fitted.metrics
+
+    def _check_outputs(self) -> None:
+        """Refuses files that would replace what is read; a model may go on under its name."""
+        config = self.config
+        for name, read in (
+            ("fname_out", [config.fname_in, config.load_model]),
+            ("save_model", [config.fname_in]),
+        ):
+            written = getattr(config, name)
+            if written:
+                files = [file for file in read if file]
+                check_replaces_nothing(written, config.write_after, files, name)
 
     def _rows(self) -> PairStore:
         if self._store is None:

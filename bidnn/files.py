@@ -2,6 +2,8 @@
 
 import errno
 import fcntl
+import json
+import math
 import os
 import platform
 import re
@@ -10,9 +12,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EDQUOT, EFBIG, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from bidnn.errors import UserError
 
@@ -25,7 +28,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     The file is flushed to the disk before it is renamed; if the block raises, it is removed and
     whatever stood under the name stays. What a process that was killed left behind is removed by
-    the next one that writes the same file.
+    the next one that writes the same file. A link is followed; a device or a pipe is written to.
 
     Args:
         path: the final name; its folder is made if need be.
@@ -33,7 +36,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the folder cannot be written, or the disk is full.
     """
-    with _part_of(path, partial(Path.touch, exist_ok=False)) as part:
+    if is_stream(path):
+        with _named(path), path.open("wb") as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
+    with _named(path), _part_of(path, partial(Path.touch, exist_ok=False)) as part:
         with part.open("w+b") as file:
             yield file
             file.flush()
@@ -134,6 +142,11 @@ def held(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether there is a device or a pipe under that name, which is written to, not replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Removes temporary files and folders that killed processes left: those that nobody locks.
 
@@ -176,6 +189,19 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         raise UserError(f"{path}: no readable {kind} ({reason})") from error
 
 
+def as_json(content: Any, indent: int | None = None) -> str:  # noqa: ANN401 — plain data
+    """JSON as others read it: what is not finite is null, keys of dictionaries in their order."""
+
+    def plain(value: Any) -> Any:  # noqa: ANN401 — likewise
+        if isinstance(value, dict):
+            return {key: plain(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(part) for part in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(content), indent=indent, allow_nan=False)
+
+
 def check_not_read(written: Path, read: Iterable[str | Path], key: str) -> None:
     """Refuses an output that would replace what is read; links are followed.
 
@@ -200,6 +226,11 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a file to write")
+    if is_stream(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(f"{path}: this device or pipe cannot be written")
+        return
+    path = Path(os.path.realpath(path))
     try:
         with _part_of(path, partial(Path.touch, exist_ok=False)) as part:
             part.write_bytes(b"bidnn")
@@ -224,12 +255,26 @@ def check_room(path: Path, size: int, what: str) -> None:
     Raises:
         OSError: naming what is needed and what is free.
     """
+    if is_stream(path):
+        return
+    path = Path(os.path.realpath(path))
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise OSError(
             f"{what}: {size / 1e6:.3g} MB are needed in {path.parent}, and {free / 1e6:.3g} MB are "
             "free; choose another folder, or make room"
         )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Adds the file's name to what the system says of writing to it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (ENOSPC, EDQUOT, EFBIG, EPIPE):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 @contextmanager

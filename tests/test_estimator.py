@@ -199,3 +199,16 @@ def test_mistakes_are_refused(pairs, tmp_path):
     net = quick(mod1size=3, mod2size=5, fname_out=str(tmp_path / "file" / "out.txt"))
     with pytest.raises(OSError, match="cannot be written"):
         net.load_dataset(np.hstack(pairs)).train()
+
+
+def test_no_rows_give_no_rows(pairs, tmp_path):
+    net = quick().fit(*pairs)
+    none = [part[:0] for part in pairs]
+    assert net.transform(*none).shape == (0, 8)
+    assert net.translate(first=none[0]).shape == (0, 5)
+    assert net.translate(second=none[1]).shape == (0, 3)
+    for rows in (np.hstack(none), sparse.csr_array(np.hstack(none))):
+        assert net.load_dataset(rows).predict().shape == (0, 8)
+        net.config.crossmodal = True
+        assert net.predict().shape == (0, 8)
+        net.config.crossmodal = False

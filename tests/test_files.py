@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import pickle
 import stat
@@ -17,6 +18,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import (
     LOCK,
+    as_json,
     check_writable,
     held,
     new_folder,
@@ -134,6 +136,13 @@ def test_a_place_that_cannot_be_written_is_found_out_beforehand(tmp_path):
     assert not list((tmp_path / "new").iterdir())
 
 
+def test_json_is_what_others_read():
+    content = {"b": float("nan"), "a": [1.5, float("inf"), {"c": (-float("inf"), "NaN", None, 2)}]}
+    text = as_json(content)
+    assert text == '{"b": null, "a": [1.5, null, {"c": [null, "NaN", null, 2]}]}'
+    assert json.loads(text, parse_constant=pytest.fail)
+
+
 def test_npz_npy_and_libsvm_hold_the_same_embedding(store, tmp_path):
     expected = embed(model(), store)
     npz = arrays(write(store, tmp_path / "out_%e.npz"))
@@ -173,7 +182,7 @@ def test_a_full_disk_leaves_no_output(store, tmp_path, monkeypatch, name):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: .*{name}"):
         write(store, tmp_path / name, kind=OutputKind.crossmodal)
     assert not list(tmp_path.iterdir())
 

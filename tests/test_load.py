@@ -1,6 +1,7 @@
 """A model that is used by many at once and for long: the same rows, no memory."""
 
 import gc
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_memory_does_not_grow_over_a_thousand_calls(trained):
     for _ in range(1000):
         net.transform(first, second)
     assert memory() - before < 4 * MEGABYTE
+
+
+def test_trainings_of_several_threads_are_those_of_one_after_the_other(trained):
+    _, _, first, second = trained
+    level = logging.getLogger("bidnn").level
+
+    def fitted(seed):
+        net = BiDNN(hdn=16, rep=8, epochs=20, batch_size=8, dropout=0.5, seed=seed, verbosity=0)
+        return net.fit(first, second).transform(first, second)
+
+    alone = [fitted(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        for own, other in zip(alone, pool.map(fitted, range(3)), strict=True):
+            np.testing.assert_array_equal(own, other)
+    assert logging.getLogger("bidnn").level == level
 
 
 class Watch(Callback):

@@ -133,6 +133,7 @@ class ChunkLoader:
         epoch, taken = self.place()
         taken *= 1 if self.one_by_one else self.batches_per_chunk
         for pool in self.order.pools(epoch, taken * self.batch_size):
+            self.store.check_files()
             batches = len(pool) // self.batch_size
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
@@ -170,6 +171,7 @@ class RowLoader:
 
     def __iter__(self) -> Iterator[Chunk]:
         """All the rows."""
+        self.store.check_files()
         for start in range(0, len(self.rows), self.size):
             rows = self.rows[start : start + self.size]
             yield _chunk(self.store, rows, len(rows), masked=False)

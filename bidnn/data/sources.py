@@ -22,7 +22,7 @@ from bidnn.data.formats.libsvm.writer import check_labels, write_text
 from bidnn.data.formats.matlab import read_mat
 from bidnn.data.formats.writing import Writer
 from bidnn.data.order import Shuffle
-from bidnn.data.store import Features, Modality, PairStore, find_present
+from bidnn.data.store import Features, Modality, PairStore, Reading, find_present
 from bidnn.errors import UserError
 
 CACHE_FROM = 2**20
@@ -147,8 +147,10 @@ class LibsvmSource(Source):
         if self.cache and path.is_file() and path.stat().st_size >= CACHE_FROM:
             store = open_cache(path, (first_size, second_size), self.index_base)
         if store is not None:
-            present = np.ones_like(store.present) if self.ignore_zeroes else store.present
-            return replace(store, present=present)
+            if not self.ignore_zeroes:
+                return store
+            reading = replace(store.reading, ignore_zeroes=True)
+            return replace(store, present=np.ones_like(store.present), reading=reading)
         return open_libsvm(
             path, first_size, second_size, self.index_base, ignore_zeroes=self.ignore_zeroes
         )
@@ -280,17 +282,21 @@ class Format:
     second_waits: bool = False
     check_labels: Callable[[NDArray[np.str_]], None] | None = None
 
-    def room(self, rows: int, widths: tuple[int, int], *, joined: bool, files: int = 1) -> int:
-        """Bytes that are needed to write rows, about.
+    def room(
+        self, store: PairStore, widths: tuple[int, int], *, joined: bool, files: int = 1
+    ) -> int:
+        """Bytes that are needed to write rows, about; what is present and their labels, too.
 
         Args:
-            rows: how many.
+            store: of which rows something is written.
             widths: columns of both halves.
             joined: the halves are one vector, see Table.
             files: how many such files there will be.
         """
         waiting = widths[1] if self.second_waits and not joined else 0
-        return rows * (files * sum(widths) + waiting) * self.value_bytes
+        values = (files * sum(widths) + waiting) * self.value_bytes
+        label = 0 if store.labels is None else int(store.labels.dtype.itemsize)
+        return len(store) * (values + files * (label + 2))
 
 
 FORMATS = {
@@ -319,6 +325,14 @@ def format_of(path: Path) -> Format:
     return FORMATS.get(suffix, TEXT)
 
 
+def read_alike(source: AnySource, reading: Reading) -> AnySource:
+    """The source, its indices starting where earlier rows had them, unless it says where."""
+    base = reading.index_base or IndexBase.auto
+    if isinstance(source, LibsvmSource) and source.index_base is IndexBase.auto:
+        return replace(source, index_base=base)
+    return source
+
+
 def open_libsvm(
     path: Path, mod1size: int, mod2size: int, index_base: IndexBase, *, ignore_zeroes: bool
 ) -> PairStore:
@@ -329,7 +343,8 @@ def open_libsvm(
     """
     rows = read_libsvm(path, mod1size, mod2size, index_base=index_base)
     parts = rows.matrix[:, :mod1size], rows.matrix[:, mod1size:]
-    return split_store(parts, rows.labels, ignore_zeroes=ignore_zeroes, name=str(path))
+    store = split_store(parts, rows.labels, ignore_zeroes=ignore_zeroes, name=str(path))
+    return replace(store, reading=Reading(rows.index_base, ignore_zeroes))
 
 
 def split_store(

@@ -4,12 +4,14 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.errors import UserError
 
 Features: TypeAlias = "NDArray[Any] | sparse.csr_array"
@@ -27,6 +29,60 @@ class Modality(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class MappedFile:
+    """A file that rows are read from whenever they are looked at, as it was when it was mapped.
+
+    Attributes:
+        path: its name.
+        state: device and number, size, time of the last change.
+    """
+
+    path: Path
+    state: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> "MappedFile":
+        """The file as it is now."""
+        return cls(path, cls._look(path))
+
+    def check(self) -> None:
+        """Refuses to go on with a file that was changed in its place.
+
+        One that was replaced by another, or removed, is still mapped as it was.
+
+        Raises:
+            UserError: naming it.
+        """
+        try:
+            now = self._look(self.path)
+        except OSError:
+            return
+        if now[:2] == self.state[:2] and now[2:] != self.state[2:]:
+            raise UserError(
+                f"{self.path}: was changed after it was opened (size or time of change), so that "
+                "its rows are no longer those it was begun with; start again"
+            )
+
+    @staticmethod
+    def _look(path: Path) -> tuple[int, int, int, int]:
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How rows were read, for a model to have later ones read alike.
+
+    Attributes:
+        index_base: where the indices of a libsvm file start; None of other rows.
+        ignore_zeroes: rows of zeros are data, in libsvm files and matrices of both modalities.
+    """
+
+    index_base: IndexBase | None = None
+    ignore_zeroes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PairStore:
     """Two feature matrices of the same rows, and which of their rows are there.
 
@@ -36,6 +92,8 @@ class PairStore:
         present: (rows, 2) bool; what is not present is never read as data.
         labels: (rows,) str, or None.
         name: where the rows come from, for messages.
+        reading: how they were read.
+        files: those that are mapped.
     """
 
     first: Features
@@ -43,6 +101,8 @@ class PairStore:
     present: NDArray[np.bool_]
     labels: NDArray[np.str_] | None = None
     name: str = "arrays"
+    reading: Reading = Reading()
+    files: tuple[MappedFile, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses matrices that do not describe the same rows.
@@ -116,19 +176,33 @@ class PairStore:
         let_go(self.second)
         return PairStore(first, second, self.present[rows], name=self.name)
 
-    def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[slice]:
+    def blocks(self, share: tuple[int, int] = (0, 1), width: int = 0) -> Iterator[slice]:
         """Cuts the rows into consecutive slices of some 32 MiB of dense features.
 
         Args:
             share: which of how many equal parts of the rows.
+            width: the most values that are made of a row at once, if they are more than it has.
+
+        Raises:
+            UserError: as `check_files`, which is asked before each.
         """
-        size, rows = self.rows_in(BLOCK_BYTES), self.part(share)
+        size, rows = self.rows_in(BLOCK_BYTES, width), self.part(share)
         for start in range(rows.start, rows.stop, size):
+            self.check_files()
             yield slice(start, min(start + size, rows.stop))
 
-    def rows_in(self, size: int) -> int:
-        """How many rows, dense, are in so many bytes; at least one."""
-        return max(1, size // (4 * (self.mod1size + self.mod2size)))
+    def check_files(self) -> None:
+        """Refuses to go on if a mapped file was cut or rewritten.
+
+        Raises:
+            UserError: naming it.
+        """
+        for file in self.files:
+            file.check()
+
+    def rows_in(self, size: int, width: int = 0) -> int:
+        """How many rows, dense, of `width` values at least, are in so many bytes; at least one."""
+        return max(1, size // (4 * max(self.mod1size + self.mod2size, width)))
 
     def part(self, share: tuple[int, int]) -> slice:
         """The rows of one of several equal parts, in their order."""
@@ -230,7 +304,7 @@ def find_present(
     if mask is not None:
         if mask.shape != (rows,):
             raise UserError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
-        present = np.ma.filled(mask, False).astype(bool)  # a masked entry tells of no row
+        present = as_flags(mask, name)
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
     for start in range(0, rows, block):
         part, there = features[start : start + block], present[start : start + block]
@@ -246,6 +320,20 @@ def find_present(
                 "a missing modality is NaN in all of them, or masked"
             )
     return present
+
+
+def as_flags(mask: NDArray[Any], name: str) -> NDArray[np.bool_]:
+    """A mask as bool, of booleans or of ones and zeros; a masked entry tells of no row.
+
+    Raises:
+        UserError: if it is of anything else, such as text, of which every word would be true.
+    """
+    flags: NDArray[Any] = np.ma.filled(mask, False)
+    if flags.dtype.kind not in "biuf" or not np.isin(flags, (0, 1)).all():
+        raise UserError(
+            f"{name}: a mask of type {flags.dtype} that is not of true and false, or 1 and 0"
+        )
+    return flags.astype(bool)
 
 
 def _look_at(

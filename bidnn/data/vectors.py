@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.data.formats.arrays import check_file, open_npz
+from bidnn.data.formats.arrays import check_file, label_texts, open_npz
 from bidnn.data.formats.libsvm.text import MAX_COLUMNS, read_libsvm
+from bidnn.data.store import as_flags
 from bidnn.errors import UserError
 from bidnn.files import readable
+from bidnn.memory import check_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,12 @@ def _read_text(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     Where no index is 0, they are taken to start at 1; if that is wrong, a column of zeros is lost.
     """
     rows = read_libsvm(path, MAX_COLUMNS - 1, 1)
-    used = rows.matrix.indices.max(initial=0) + 1
+    used = int(rows.matrix.indices.max(initial=0)) + 1
+    check_memory(
+        4 * len(rows.labels) * used,
+        f"{path}, {len(rows.labels)} vectors of {used} columns, by the highest index in it; "
+        "correct the index",
+    )
     return rows.matrix[:, :used].toarray(), rows.labels
 
 
@@ -96,11 +103,10 @@ def _as_labels(labels: NDArray[Any], rows: int, path: Path) -> NDArray[np.str_]:
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.argmax(np.isnan(labels)))
         raise UserError(f"{path}, row {row} counted from 0: its label is NaN")
-    with readable(path, "array of labels"):  # bytes may be in no encoding that NumPy takes
-        return labels.astype(np.str_)
+    return label_texts(labels, str(path))
 
 
 def _as_present(present: NDArray[Any], rows: int, path: Path) -> NDArray[np.bool_]:
     if present.shape != (rows, 2):
         raise UserError(f"{path}: present has shape {present.shape}, not ({rows}, 2)")
-    return present.astype(bool)
+    return as_flags(present, f"{path}, present")

@@ -135,8 +135,7 @@ class Ranker:
         self.cutoffs = tuple(cutoffs)
         ranks = np.arange(1, documents + 1)
         self._harmonic = np.concatenate([[0.0], np.cumsum(1.0 / ranks)])
-        ranks = np.arange(1, max(cutoffs, default=0) + 1)
-        self._discount = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(ranks + 1.0))])
+        self._discount = _discounts(min(documents, max(cutoffs, default=0)))
 
     def measure(
         self,
@@ -175,6 +174,9 @@ class Ranker:
         leads = found == 0
         first[query[leads]] = (before + (size + 1) / (hits + 1))[leads]
 
+        needed = min(int(counts.max(initial=1)), max(self.cutoffs, default=0))
+        if needed >= len(self._discount):  # with relevant ones that are not among the documents
+            self._discount = _discounts(needed)
         at_cutoffs: list[tuple[NDArray[np.float64], ...]] = []
         for k in self.cutoffs:
             start, last = np.minimum(before, k), np.minimum(before + size, k)
@@ -193,6 +195,12 @@ class Ranker:
         table = np.concatenate([np.empty((0, 2 + 3 * many)), *measured])
         precision, recall, ndcg = (table[:, 2 + i * many : 2 + (i + 1) * many] for i in range(3))
         return RetrievalScores(self.cutoffs, table[:, 0], table[:, 1], precision, recall, ndcg)
+
+
+def _discounts(ranks: int) -> NDArray[np.float64]:
+    """Sums of 1 / log2(1 + rank) over the first 0, 1, … ranks."""
+    steps = 1.0 / np.log2(np.arange(1, ranks + 1) + 1.0)
+    return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 class _TieGroups(NamedTuple):

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
 
@@ -21,6 +22,7 @@ from bidnn.files import whole_file
 
 Number = TypeVar("Number", int, float)
 
+LINE = 2**20
 QRELS_LINE = "topic iteration document grade"
 RUN_LINE = "topic Q0 document rank score tag"
 
@@ -82,7 +84,7 @@ def read_names(path: Path) -> list[str]:
     """
     names: list[str] = []
     with _open_text(path) as file:
-        lines = [line.split() for line in file]
+        lines = [line.split() for line in _bounded(file, path)]
     while lines and not lines[-1]:
         lines.pop()
     for number, words in enumerate(lines, start=1):
@@ -214,11 +216,11 @@ def score_by_qrels(
 class _Lines:
     """Lines of an open file, counted; ir_measures knows a file by its `read`."""
 
-    def __init__(self, file: TextIO) -> None:
-        self.file, self.read, self.number = file, file.read, 0
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self.file, self.path, self.read, self.number = file, path, file.read, 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self.file:
+        for line in _bounded(self.file, self.path):
             self.number += 1
             # To Python such a character ends a word, to trec_eval it is a part of it.
             if not line.isascii() and any(c.isspace() for c in line if not c.isascii()):
@@ -226,15 +228,28 @@ class _Lines:
             yield line
 
 
+def _bounded(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file, none of which may be so long that a packed file fills the memory."""
+    for number in count(1):
+        line = file.readline(LINE)
+        if len(line) == LINE:
+            raise UserError(f"{path}, line {number}: longer than {LINE} characters")
+        if not line:
+            return
+        yield line
+
+
 def _entries(
     path: Path, read: Callable[[_Lines], Iterator[Any]], form: str
 ) -> Iterator[tuple[str, Any]]:
     """What ir_measures finds, and the place of each; it names no line itself."""
     with _open_text(path) as file:
-        lines = _Lines(file)
+        lines = _Lines(file, path)
         try:
             for entry in read(lines):
                 yield f"{path}, line {lines.number}", entry
+        except UserError:
+            raise
         except ValueError as error:
             place = f"{path}, line {lines.number}"
             raise UserError(f"{place}: not a line '{form}' ({error})") from error

@@ -121,7 +121,8 @@ class Finish(nn.Module):
         self.config = config
         # By strategy; of rows that are complete, first only, second only.
         self.register_buffer("means", torch.zeros(len(MissingStrategy), 3, size))
-        square = torch.eye(size) if config.whitening else torch.zeros(0, 0)
+        square = torch.zeros(size, size) if config.whitening else torch.zeros(0, 0)
+        square.diagonal().fill_(1.0)  # on the device meta, torch.eye takes two seconds to import
         self.register_buffer("evening", square)
         # By strategy and modality: from centred vectors to the directions that both share.
         maps = torch.zeros(len(MissingStrategy), 2, size, min(size, sharing.LARGEST))

@@ -58,7 +58,8 @@ def infer(
     training = model.training
     model.eval()
     try:
-        blocks = ((rows, *store.take(rows), store.present[rows]) for rows in store.blocks(share))
+        cut = store.blocks(share, model.widest)
+        blocks = ((rows, *store.take(rows), store.present[rows]) for rows in cut)
         for rows, left, right, there in ahead(blocks):
             first, second = model.on_device(left), model.on_device(right)
             present = torch.from_numpy(there).to(model.device)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.store import PairStore
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.model import sharing
 from bidnn.model.finishing import (
@@ -34,7 +34,13 @@ FIT_BYTES = 128 * 2**20
 
 
 class Model(nn.Module):
-    """A network and the scaling it was trained with: all that is needed to embed new rows."""
+    """A network and the scaling it was trained with: all that is needed to embed new rows.
+
+    Attributes:
+        network: see PairNetwork.
+        reading: how its rows were read.
+        l2_norm: what Python's interface writes has rows of unit length.
+    """
 
     network: PairNetwork
 
@@ -81,6 +87,7 @@ class Model(nn.Module):
             Space.diffusion: (network.rep, 0),
         }[embedding.space]
         self.finish = Finish(sum(self.halves), embedding)
+        self.reading, self.l2_norm = Reading(), False
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves or converts the model, as `to` does, but never rounds scaling and finishing."""
@@ -110,6 +117,12 @@ class Model(nn.Module):
     def mod2size(self) -> int:
         """Columns of the second modality."""
         return self.network.mod2size
+
+    @property
+    def widest(self) -> int:
+        """The most values that any layer, or the vector in the end, makes of a row."""
+        config = self.network.config
+        return max(self.mod1size + self.mod2size, config.hdn, config.rep, sum(self.halves))
 
     @property
     def device(self) -> torch.device:

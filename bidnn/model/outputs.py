@@ -1,9 +1,11 @@
 """What a trained model writes: embeddings or completed modalities, as libsvm, npz or npy."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from glob import escape, glob
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ from bidnn.data.formats.writing import Table, join
 from bidnn.data.sources import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import check_writable, whole_file
+from bidnn.files import check_not_read, check_writable, whole_file
+from bidnn.model.command import check_command
 from bidnn.model.inference import Block, OutputKind, infer
 from bidnn.model.model import Model
+from bidnn.model.saved import checkpoint_files
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +43,9 @@ class OutputConfig:
         l2_norm: each half to unit length, then the row.
         zero_based: indices of a libsvm file start at 0, not at 1.
         every_n_epochs: writes (and runs the command) at this interval too; 0: at the end only.
-        command: run by the shell after each writing; `{output}` in it is the file just written,
-            `%e` the epoch as in `path`. None: nothing is run.
+        command: run by the shell after each writing; `{output}` in it, without quotes, is the file
+            just written, as is the environment variable BIDNN_OUTPUT; `%e` is the epoch as in
+            `path`. None: nothing is run.
         timeout_s: seconds after which the command and its children are ended, above 0.
         on_failure: `warn` logs that the command failed, `stop` ends the training.
     """
@@ -55,7 +60,7 @@ class OutputConfig:
     on_failure: OnFailure = OnFailure.warn
 
     def __post_init__(self) -> None:
-        """Refuses an interval that is none, a path that is empty or names an unknown format.
+        """Refuses what cannot be: an interval, a command, a path that names an unknown format.
 
         Raises:
             ValueError: naming the key.
@@ -66,6 +71,8 @@ class OutputConfig:
             raise UserError(f"output.timeout_s={self.timeout_s}: must be above 0")
         if self.path == "":
             raise UserError("output.path is empty; name a file, such as embedding_%e.npz")
+        if self.command is not None:
+            check_command(self.command)
         if self.path is not None:
             format_of(Path(self.path))
 
@@ -105,6 +112,27 @@ def check_output(store: PairStore, config: OutputConfig, epochs: Iterable[int | 
             ) from error
 
 
+def check_replaces_nothing(pattern: str, every: int, read: Iterable[str | Path], key: str) -> None:
+    """Refuses files to write of which one, at whichever epoch, would replace what is read.
+
+    Args:
+        pattern: their name, `%e` in it being the epoch.
+        every: epochs between writings; 0: at the end only.
+        read: files that are read; a folder is a run's, whose checkpoints are read.
+        key: the setting that the pattern is of, for the message.
+
+    Raises:
+        UserError: naming both.
+    """
+    files = [file for name in read for file in checkpoint_files(Path(name))]
+    check_not_read(Path(fill_epoch(pattern, None)), files, key)
+    if every:
+        epoch = re.escape(pattern).replace("%e", r"\d{5,}")
+        for written in glob(escape(pattern).replace("%e", "*")):  # noqa: PTH207 — from any folder
+            if re.fullmatch(epoch, written):
+                check_not_read(Path(written), files, key)
+
+
 def write_output(
     model: Model,
     store: PairStore,
@@ -128,7 +156,7 @@ def write_output(
     """
     path = output_path(config, epoch)
     blocks = infer(model, store, config.kind, l2_norm=config.l2_norm)
-    _write(path, ahead(blocks), store, config, _widths(model, config))
+    _write(path, ahead(blocks), store, config, widths(model, config.kind))
     return path
 
 
@@ -162,7 +190,7 @@ def join_parts(
     Returns:
         The file that was written; the parts are gone.
     """
-    path, widths = output_path(config, epoch), _widths(model, config)
+    path, halves = output_path(config, epoch), widths(model, config.kind)
     parts = [part_path(config, epoch, number) for number in range(processes)]
 
     def blocks() -> Iterator[Block]:
@@ -170,13 +198,13 @@ def join_parts(
             whole = store.part((number, processes))
             if whole.stop == whole.start:
                 continue
-            values = np.memmap(part, np.float32, "r", shape=(whole.stop - whole.start, sum(widths)))
-            for rows in store.blocks((number, processes)):
+            values = np.memmap(part, np.float32, "r", shape=(whole.stop - whole.start, sum(halves)))
+            for rows in store.blocks((number, processes), sum(halves)):
                 found = np.array(values[rows.start - whole.start : rows.stop - whole.start])
-                yield Block(rows, found[:, : widths[0]], found[:, widths[0] :])
+                yield Block(rows, found[:, : halves[0]], found[:, halves[0] :])
 
     try:
-        _write(path, blocks(), store, config, widths)
+        _write(path, blocks(), store, config, halves)
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -186,7 +214,7 @@ def join_parts(
 def output_room(model: Model, store: PairStore, config: OutputConfig, files: int = 1) -> int:
     """About how many bytes so many outputs need on the disk: 4 a value in arrays, 12 in text."""
     form, joined = format_of(output_path(config, None)), config.kind is OutputKind.embedding
-    return form.room(len(store), _widths(model, config), joined=joined, files=files)
+    return form.room(store, widths(model, config.kind), joined=joined, files=files)
 
 
 def part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
@@ -195,8 +223,9 @@ def part_path(config: OutputConfig, epoch: int | None, number: int) -> Path:
     return path.with_name(f".{path.name}.rank{number}.part")
 
 
-def _widths(model: Model, config: OutputConfig) -> tuple[int, int]:
-    if config.kind is OutputKind.embedding:
+def widths(model: Model, kind: OutputKind) -> tuple[int, int]:
+    """Columns of both halves of what is written."""
+    if kind is OutputKind.embedding:
         return model.halves
     return model.mod1size, model.mod2size
 
@@ -206,10 +235,10 @@ def _write(
     blocks: Iterable[Block],
     store: PairStore,
     config: OutputConfig,
-    widths: tuple[int, int],
+    halves: tuple[int, int],
 ) -> None:
     joined, empty = config.kind is OutputKind.embedding, True
-    table = Table(widths, store.present, store.labels, joined=joined)
+    table = Table(halves, store.present, store.labels, joined=joined)
 
     def looked_at() -> Iterator[Block]:
         nonlocal empty

@@ -6,14 +6,17 @@ A bundle is what Lightning calls a checkpoint, less what only training needs: `h
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
+from torch import Tensor
 
 from bidnn.architecture import NetworkConfig
+from bidnn.data.store import Reading
 from bidnn.errors import UserError
 from bidnn.files import readable, whole_file
 from bidnn.model.finishing import EmbeddingConfig
@@ -28,6 +31,10 @@ TRAINING_ONLY = ("model.dropout", "model.input_dropout")
 Config = TypeVar("Config")
 
 
+class WeightsError(UserError):
+    """Weights that are not those of the model that they are said to be of."""
+
+
 def describe_model(model: Model) -> dict[str, Any]:
     """Plain dictionaries from which `build_model` makes the same model, untrained."""
     scalers = (model.first_scaler, model.second_scaler)
@@ -38,6 +45,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         "scaling": model.first_scaler.kind.value,
         "transforms": [scaler.transform.value for scaler in scalers],
         "embedding": _plain(model.finish.config),
+        "reading": _plain(model.reading),
+        "l2_norm": model.l2_norm,
     }
 
 
@@ -56,6 +65,8 @@ def build_model(description: dict[str, Any]) -> Model:
     )
     first, second = (Transform(value) for value in description["transforms"])
     model.first_scaler.transform, model.second_scaler.transform = first, second
+    model.reading = _typed(Reading, description["reading"])
+    model.l2_norm = bool(description["l2_norm"])
     return model
 
 
@@ -105,39 +116,109 @@ def load_bundle(path: Path) -> Model:
     file = run_checkpoint(path) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
-    with readable(file, "checkpoint"):
-        if not is_zipfile(file):  # torch would try its old, unzipped format
-            raise UserError("no zip archive, or cut off")
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    if isinstance(content, dict) and "missing" in (content.get("hyper_parameters") or ()):
+    content = read_checkpoint(file)
+    described = (isinstance(content, dict) and content.get("hyper_parameters")) or ()
+    if "missing" in described or ("network" in described and "reading" not in described):
         raise UserError(f"{file}: written by an earlier version of bidnn; train it again")
     try:
-        model = build_model(content["hyper_parameters"])
+        with torch.device("meta"):  # without memory: the description may claim any size
+            claimed = build_model(content["hyper_parameters"])
         state = dict(content["state_dict"])
         weights = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        check_weights(str(file), claimed.state_dict(), weights)
+        model = build_model(content["hyper_parameters"])
+    except WeightsError:
+        raise
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         reason = repr(error).replace("\n", " ")
         raise UserError(f"{file}: a checkpoint, but not one of bidnn's ({reason})") from error
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    found = {name: getattr(value, "shape", None) for name, value in weights.items()}
-    for name in expected | found:
-        if expected.get(name) != found.get(name):
-            raise UserError(
-                f"{file}: {name} should be {_shape(expected.get(name))} by the model's own "
-                f"description, but is {_shape(found.get(name))}; the file was altered"
-            )
     model.load_state_dict(weights)
     model.eval()
     return model
 
 
+def read_checkpoint(path: Path) -> Any:  # noqa: ANN401 — whatever was saved
+    """What `torch.save` wrote, as data on the CPU; nothing in it is executed.
+
+    Raises:
+        UserError: if it is something else, damaged, or claims to hold more than the file does.
+        OSError: if it cannot be read.
+    """
+    with readable(path, "checkpoint"):
+        if not is_zipfile(path):  # torch would try its old, unzipped format
+            raise UserError("no zip archive, or cut off")
+        with ZipFile(path) as archive:
+            parts = archive.infolist()
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise UserError("it claims to hold more than the file does")
+            if damaged := archive.testzip():
+                raise UserError(f"its part {damaged} is damaged")
+            for part in parts:  # a class of which any size takes a few bytes
+                if part.filename.endswith(".pkl") and b"\nbytearray\n" in archive.read(part):
+                    raise UserError("it holds a bytearray, as none of ours does")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def check_weights(name: str, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+    """Refuses weights of other names, shapes or kinds than a network's, and what is not finite.
+
+    Args:
+        name: where they are, for the message.
+        expected: tensors of the right shapes.
+        found: what there is.
+
+    Raises:
+        WeightsError: naming the first that is not as it should be.
+    """
+    for key in {**expected, **found}:
+        own, other = expected.get(key), found.get(key)
+        if own is None or own.shape != getattr(other, "shape", None):
+            raise WeightsError(
+                f"{name}: {key} should be {_shape(own)} by the model's own "
+                f"description, but is {_shape(other)}; the file was altered"
+            )
+    for key, values in found.items():
+        dense = values.layout is torch.strided and values.device.type != "meta"
+        # One value in the file can stand for a tensor of any size.
+        whole = dense and values.untyped_storage().nbytes() >= values.nbytes
+        if not whole or not values.is_floating_point():
+            raise WeightsError(
+                f"{name}: {key} holds other than one floating-point number for each place "
+                f"({values.dtype}, {values.layout}); the file was altered"
+            )
+        if not bool(values.isfinite().all()):
+            raise WeightsError(
+                f"{name}: {key} holds infinities or NaN; the training that wrote it diverged, or "
+                "the file was altered"
+            )
+
+
+def reading_of(path: Path) -> Reading:
+    """How the rows of a saved model were read; a model file of the original does not say."""
+    return Reading() if path.suffix == ".npz" else load_bundle(path).reading
+
+
 def run_checkpoint(folder: Path) -> Path:
     """The checkpoint of a run's folder that is to be used: the best where there is one."""
-    best, last = (folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    best, last = checkpoint_files(folder)
     if best.is_file():
         log.info("%s: the best checkpoint is taken; there may be a later one beside it", best)
         return best
     return last
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """A run's best and last checkpoint; of what is no folder, the file itself."""
+    if not path.is_dir():
+        return [path]
+    return [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
 
 
 def check_settings(path: Path, model: Model, asked: Model) -> None:
@@ -186,5 +267,6 @@ def _text(value: Any) -> str:  # noqa: ANN401 — any value of a configuration
     return str(value)
 
 
-def _shape(shape: torch.Size | None) -> str:
+def _shape(value: Any) -> str:  # noqa: ANN401 — a tensor, or whatever is in its place
+    shape = getattr(value, "shape", None)
     return "absent" if shape is None else str(tuple(shape))

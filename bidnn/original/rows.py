@@ -15,13 +15,19 @@ from bidnn.errors import UserError
 from bidnn.original.config import Config
 
 
-def read_rows(config: Config, X: Any, labels: ArrayLike | None) -> PairStore:  # noqa: ANN401, N803
+def read_rows(
+    config: Config,
+    X: Any,  # noqa: ANN401, N803
+    labels: ArrayLike | None,
+    base: IndexBase | None = None,
+) -> PairStore:
     """Takes the rows of a matrix, or reads those of `fname_in`.
 
     Args:
         config: for the modalities' sizes, the file, and whether zeros are data.
         X: see `BiDNN.load_dataset`.
         labels: likewise.
+        base: where the indices of a model's training file started; None: the file says.
 
     Raises:
         UserError: if sizes are not set, or X has others.
@@ -35,7 +41,7 @@ def read_rows(config: Config, X: Any, labels: ArrayLike | None) -> PairStore:  #
         if config.fname_in is None:
             raise UserError("no rows: give load_dataset a matrix, or set fname_in")
         path = Path(config.fname_in)
-        return open_libsvm(path, *sizes, IndexBase.auto, ignore_zeroes=zeroes)
+        return open_libsvm(path, *sizes, base or IndexBase.auto, ignore_zeroes=zeroes)
     if X.shape[1] != sum(sizes):
         raise UserError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
     text = None if labels is None else label_texts(labels, "labels")

@@ -48,6 +48,8 @@ def settings_of(model: Model) -> dict[str, Any]:
         "dropout": network.pop("dropout"),
         "untied": not network.pop("tied"),
         "scaling": described["scaling"],
+        "l2_norm": described["l2_norm"],
+        "ignore_zeroes": described["reading"]["ignore_zeroes"],
     }
     same = len(set(described["transforms"])) == 1
     found["scaling__transform"] = described["transforms"][0] if same else "auto"

@@ -9,6 +9,7 @@ from bidnn.files import check_not_read, check_room, check_writable
 from bidnn.programs.config import ConvertConfig
 from bidnn.programs.quoting import typed_setting
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
+from bidnn.programs.sweeps import claim_output
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,11 @@ def run(config: ConvertConfig) -> None:
     for name in parts if path.suffix == ".npy" else [path]:
         check_not_read(name, files_of(source), "output.path")
     check_writable(path)
+    claim_output(path)
     store = open_rows(source, config.seed)
     log.info(store.describe())
     if form.keeps_zeros:
-        room = form.room(len(store), (store.mod1size, store.mod2size), joined=False)
+        room = form.room(store, (store.mod1size, store.mod2size), joined=False)
         check_room(path, room, f"output.path={path}")
     files = export(store, path, zero_based=config.output.zero_based)
     settings = [

@@ -6,12 +6,19 @@ from pathlib import Path
 import torch
 
 from bidnn.errors import UserError
-from bidnn.files import check_not_read, check_room, check_writable
-from bidnn.model.outputs import output_path, output_room, write_output
+from bidnn.files import check_room, check_writable
+from bidnn.model.outputs import (
+    check_replaces_nothing,
+    output_path,
+    output_room,
+    write_output,
+)
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
-from bidnn.training.record import plain_settings, write_record
+from bidnn.programs.sweeps import claim_output
+from bidnn.training.config import check_folder
+from bidnn.training.record import check_no_training, plain_settings, write_record
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +37,16 @@ def run(config: EmbedConfig) -> None:
         )
     output = config.output
     written = output_path(output, None)
-    check_not_read(written, [*files_of(source), config.checkpoint], "output.path")
+    read = [*files_of(source), config.checkpoint]
+    check_replaces_nothing(str(output.path), 0, read, "output.path")
+    check_folder(config.run_dir, output)
+    check_no_training(Path(config.run_dir))
     check_writable(written)
+    claim_output(written)
     model = load_bundle(Path(config.checkpoint)).to(_device(config.device))
     if config.missing is not None:
         model = model.with_missing(config.missing)
-    store = open_rows(source, config.seed, (model.mod1size, model.mod2size))
+    store = open_rows(source, config.seed, (model.mod1size, model.mod2size), model.reading)
     log.info(store.describe())
     room = output_room(model, store, output)
     check_room(written, room, f"output.path={output.path}")
@@ -50,7 +61,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name}: not usable here ({str(error).splitlines()[0]})") from error
+        torch.zeros(1, device=device).item()  # `meta` is a device without values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(f"device={name}: not usable here ({reason})") from error
     return device

@@ -1,7 +1,6 @@
 """scripts/evaluate.py: what the vectors in a file are worth, whoever wrote it."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from bidnn.evaluation.trec import (
     score_by_qrels,
     write_run,
 )
-from bidnn.files import check_writable
+from bidnn.files import as_json, check_not_read, check_writable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     width = max(map(len, plain), default=0)
     lines = [f"{name:{width}}  {value:.4f}" for name, value in plain.items()]
     lines += _mixed_table(metrics)
-    sys.stdout.write("\n".join([*lines, json.dumps(metrics)]) + "\n")
+    sys.stdout.write("\n".join([*lines, as_json(metrics)]) + "\n")
 
 
 def evaluate(given: argparse.Namespace) -> dict[str, float]:
@@ -107,9 +106,8 @@ def _check(given: argparse.Namespace) -> None:
         option = "--run" if given.qrels is None else "--qrels"
         raise UserError(f"{option} needs {' and '.join(missing)}")
     if given.run is not None:
-        read = [*files, *named.values(), given.qrels]
-        if any(file and Path(file).resolve() == Path(given.run).resolve() for file in read):
-            raise UserError(f"--run {given.run}: this file is read, and would be written over")
+        read = [*files, *named.values(), given.qrels, given.items]
+        check_not_read(Path(given.run), [file for file in read if file], "--run")
         check_writable(Path(given.run))
 
 

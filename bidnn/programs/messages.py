@@ -57,7 +57,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _suggestion(error: BaseException) -> str:
-    """The known key that is nearest to one that is not known, if the error is about one."""
+    """The way out: null for a key to delete; the key that is nearest to one that is not known."""
+    if "does not support deletion" in f"{error} {error.__cause__}":
+        return "; leave it out, or set it to null"
     found = re.search(r"(?:Key|attribute) '(\w+)'", f"{error} {error.__cause__}")
     if found is None:
         return ""

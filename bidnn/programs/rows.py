@@ -1,12 +1,15 @@
 """The rows of a program: of a source of ours, or of the user's own."""
 
+import logging
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from bidnn.data.sources import AnySource
-from bidnn.data.store import PairStore
+from bidnn.data.sources import AnySource, read_alike
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.training.config import made
+
+log = logging.getLogger(__name__)
 
 NEEDED = (
     *("batch_size", "shuffle", "val_fraction", "missing_rate", "missing_modality"),
@@ -55,21 +58,31 @@ def files_of(source: AnySource) -> list[str]:
     return [value for name in names if isinstance(value := getattr(source, name), str)]
 
 
-def open_rows(source: AnySource, seed: int, sizes: tuple[int, int] | None = None) -> PairStore:
+def open_rows(
+    source: AnySource,
+    seed: int,
+    sizes: tuple[int, int] | None = None,
+    reading: Reading | None = None,
+) -> PairStore:
     """Reads the rows, and hides what `data.missing_rate` asks for.
 
     Args:
         source: where they come from.
         seed: of what is hidden.
         sizes: columns of a trained model, for a source that does not know them.
+        reading: how the rows were read that the model was trained on.
 
     Raises:
         UserError, OSError: naming what is wrong with the file or the keys.
     """
-    store = source.open(sizes)
+    store = (source if reading is None else read_alike(source, reading)).open(sizes)
     if not isinstance(store, PairStore):
         raise UserError(
             f"data: {type(source).__name__}.open returned {type(store).__name__}, not a PairStore; "
             "bidnn.data.formats.arrays.store_arrays makes one of two matrices"
         )
+    if store.reading.index_base is not None:
+        same = reading is not None and store.reading.index_base is reading.index_base
+        as_before = ", as in the model's training file" if same else ""
+        log.info("%s: indices start at %s%s", store.name, store.reading.index_base.value, as_before)
     return store.drop(source.missing_rate, seed, source.missing_modality)

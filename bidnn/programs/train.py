@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from bidnn.errors import UserError
-from bidnn.files import check_not_read
-from bidnn.model.outputs import output_path
+from bidnn.model.outputs import check_replaces_nothing, output_path
+from bidnn.model.saved import reading_of
 from bidnn.programs.entry import sweeping
 from bidnn.programs.rows import files_of, open_rows, source_of
 from bidnn.training.config import TrainConfig
@@ -32,9 +32,11 @@ def run(config: TrainConfig) -> float:
             "use 'output.path=${run_dir}/NAME'"
         )
     source = source_of(config.data)
-    if written is not None:
-        check_not_read(written, files_of(source), "output.path")
-    metrics = fit(config, open_rows(source, config.seed)).metrics
+    if output.path is not None:
+        read = [*files_of(source), *([] if config.checkpoint is None else [config.checkpoint])]
+        check_replaces_nothing(output.path, output.every_n_epochs, read, "output.path")
+    reading = None if config.checkpoint is None else reading_of(Path(config.checkpoint))
+    metrics = fit(config, open_rows(source, config.seed, reading=reading)).metrics
     if written is not None:
         log.info("%s: %s", output.kind.value, written)
     log.info("run folder: %s", folder)

@@ -192,8 +192,22 @@ class TrainConfig:
             check_paths(self.loss, self.model)
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed={self.seed}: must be in [0, 2^32)")
+        check_folder(self.run_dir, self.output)
         if self.resume not in (True, False, "auto"):
             raise UserError(f"resume={self.resume}: must be true, false or auto")
+
+
+def check_folder(folder: str | None, output: OutputConfig) -> None:
+    """Refuses a run's folder whose name would be read as the epoch, which moves outputs elsewhere.
+
+    Raises:
+        UserError: naming it.
+    """
+    if folder is not None and "%e" in folder and (output.path or "").startswith(folder):
+        raise UserError(
+            f"hydra.run.dir={folder}: %e in it would be the epoch in output.path; choose another "
+            "name, or an output.path elsewhere"
+        )
 
 
 def check_paths(loss: Loss, model: NetworkConfig) -> None:

@@ -1,11 +1,11 @@
 """From rows and settings to a trained model: the one way in, for every program and for Python."""
 
-import json
 import logging
 import subprocess
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.store import PairStore
+from bidnn.data.sources import read_alike
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
-from bidnn.files import held, whole_file
+from bidnn.files import as_json, held, whole_file
+from bidnn.memory import check_memory
 from bidnn.model.finishing import Centring
 from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
@@ -48,7 +50,12 @@ from bidnn.training.trainer import build_trainer, check_monitors, trainer_settin
 
 log = logging.getLogger(__name__)
 
+COPIES = 3
+"""Of the weights in a training, at the least: themselves, gradients, and the optimiser's."""
 HELD_OF, HELD_MOST = 20, 1000
+
+ALONE = threading.RLock()
+"""Held by the training that runs: random numbers and threads of torch are the whole process's."""
 
 DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "embedding")
 """What the result of a run depends on, besides how long it is."""
@@ -78,6 +85,7 @@ def fit(
     """One training, whole: rows are split, a model is made, trained, used and kept as configured.
 
     Nothing is left changed behind it: the caller's random numbers go on as if it had not been.
+    A second training, of another thread, waits for the end of the first.
 
     Args:
         config: the settings.
@@ -93,11 +101,9 @@ def fit(
         UserError, OSError, CommandFailedError: naming what is wrong and the way out.
     """
     folder = None if config.run_dir is None else Path(config.run_dir)
-    if (
-        folder is None or getattr(rank_zero_only, "rank", 0) != 0
-    ):  # the first process holds it for all
-        return _fit(config, store, folder, callbacks, words, start)
-    with held(folder):
+    # The first of several processes holds the folder for all.
+    holds = getattr(rank_zero_only, "rank", 0) == 0
+    with ALONE, held(folder) if folder is not None and holds else nullcontext():
         return _fit(config, store, folder, callbacks, words, start)
 
 
@@ -142,6 +148,9 @@ def _fit(
         )
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
+        model.l2_norm = config.output.l2_norm
+        if store.reading != Reading():
+            model.reading = store.reading
         if config.model.diffusion and config.trainer.trains and data.batches:
             kept = None if begun is None else begun.record.get("coordinates")
             data.coordinates = kept_coordinates(config.model.rep, data, folder, kept)
@@ -180,7 +189,7 @@ def _fit(
 def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
     """Splits the rows into those that train and those that validate."""
     source = config.data
-    other = source.open_validation((store.mod1size, store.mod2size))
+    other = read_alike(source, store.reading).open_validation((store.mod1size, store.mod2size))
     return PairDataModule(
         store,
         batch_size=source.batch_size,
@@ -218,6 +227,7 @@ def start_model(config: TrainConfig, data: PairDataModule) -> Model:
         UserError: naming the keys that differ, or a modality that no row can be scaled by.
     """
     sizes = (data.store.mod1size, data.store.mod2size)
+    _check_size(config, sizes)
     with preserved_random():
         torch.manual_seed(config.seed)
         fresh = Model(*sizes, config.model, config.scaling, config.embedding)
@@ -234,6 +244,23 @@ def start_model(config: TrainConfig, data: PairDataModule) -> Model:
         check_sizes(fresh, data.store)
     fit_scaling((fresh.first_scaler, fresh.second_scaler), data.store, data.scaling_rows)
     return fresh
+
+
+def _check_size(config: TrainConfig, sizes: tuple[int, int]) -> None:
+    """Refuses a network that does not fit into memory, before it takes any.
+
+    Raises:
+        UserError: naming the keys.
+    """
+    keys = f"model.hdn={config.model.hdn}, model.rep={config.model.rep}"
+    try:
+        with torch.device("meta"):
+            described = Model(*sizes, config.model, config.scaling, config.embedding)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise UserError(f"{keys}: no network can be so large; make them smaller") from error
+    size = sum(values.nbytes for values in described.state_dict().values())
+    copies = COPIES if config.trainer.trains else 1
+    check_memory(copies * size, f"{keys}; make them smaller")
 
 
 def write_settings(folder: Path, config: TrainConfig) -> None:
@@ -295,7 +322,7 @@ def _log_metrics(
     if not trainer.is_global_zero or folder is None:
         return
     with whole_file(folder / METRICS_FILE) as file:
-        file.write(json.dumps(metrics, indent=2, sort_keys=True).encode() + b"\n")
+        file.write(as_json(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             if trainer.enable_autolog_hparams:

@@ -18,7 +18,7 @@ from bidnn.data.datamodule import Chunk, PairDataModule
 from bidnn.errors import UserError
 from bidnn.losses import Loss
 from bidnn.model.model import Model
-from bidnn.model.saved import describe_model
+from bidnn.model.saved import check_weights, describe_model, read_checkpoint
 from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words, offer
 from bidnn.training.compiled import CompiledStep, compiled_loss
@@ -347,13 +347,14 @@ class TrainingModule(LightningModule):
         """Takes over the losses of the epoch that was begun, the metrics, and a stop.
 
         Raises:
-            UserError: if the steps were counted in another way.
+            UserError: if the weights are not this model's, or steps were counted in another way.
         """
         share = (self.global_rank, self.trainer.world_size)
         self._sums["train"] = Sums(checkpoint["losses"], share)
         self._resumed = dict(checkpoint["metrics"])
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
+        check_weights("the checkpoint to resume", self.state_dict(), checkpoint["state_dict"])
         if checkpoint["one_by_one"] != self.automatic_optimization:
             how = {True: "one by one", False: "in chunks"}
             raise UserError(
@@ -409,7 +410,7 @@ def take_best(trainer: Trainer, module: LightningModule) -> None:
         if not best.is_file():
             log.warning("no best checkpoint by %s; the last weights are used", callback.monitor)
             return
-        content = torch.load(best, map_location=module.device, weights_only=True)
+        content = read_checkpoint(best)
         module.load_state_dict(content["state_dict"])
         log.info(
             "the best weights are used, of epoch %d, by %s", content["epoch"] + 1, callback.monitor

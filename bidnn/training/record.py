@@ -17,7 +17,7 @@ import torch
 
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.files import whole_file
+from bidnn.files import as_json, whole_file
 
 NAME = "run.json"
 SETTINGS_FILE = "config.yaml"
@@ -51,7 +51,20 @@ def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None
         "arguments": sys.argv[1:],
     }
     with whole_file(folder / NAME) as file:
-        file.write(json.dumps(record, indent=2).encode() + b"\n")
+        file.write(as_json(record, indent=2).encode() + b"\n")
+
+
+def check_no_training(folder: Path) -> None:
+    """Refuses the folder of a training to another program, which would replace its record.
+
+    Raises:
+        UserError: naming it.
+    """
+    if (folder / SETTINGS_FILE).exists():
+        raise UserError(
+            f"hydra.run.dir={folder}: the folder of a training, whose record {NAME} would be lost; "
+            "choose another one, and output.path for the file"
+        )
 
 
 def describe_run(settings: dict[str, Any], store: PairStore) -> dict[str, Any]:

@@ -16,6 +16,9 @@ SMALL_STEP = 2e8
 THREADED_STEP = 1e9
 """Floating-point operations of a step from which a second thread is worth waiting for."""
 
+MOST_THREADS = 1024
+"""More than any machine gains by; with some 30 000 the system has no room for them."""
+
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 """Of the CPU; with either of them bf16 products were 2 to 3 times as fast as fp32's."""
 
@@ -50,8 +53,10 @@ class SpeedConfig:
         Raises:
             ValueError: naming the key.
         """
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"speed.threads={self.threads}: must be at least 1, or null")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise UserError(
+                f"speed.threads={self.threads}: must be in [1, {MOST_THREADS}], or null"
+            )
 
     def takes_bf16(self, operations: float, device: torch.device) -> bool:
         """Whether products are in bf16.

@@ -9,10 +9,10 @@ from scipy.io import savemat
 from scipy.sparse import csc_array
 
 from bidnn.data.export import export
-from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
 from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.formats.matlab import read_mat
-from bidnn.data.sources import open_libsvm
+from bidnn.data.sources import FORMATS, open_libsvm
 from bidnn.data.store import PairStore
 from bidnn.model.outputs import OutputConfig
 
@@ -144,3 +144,15 @@ def test_reading_matlab_files_runs_nothing_that_lies_in_the_current_folder(tmp_p
         (tmp_path / f"{name}.py").write_text("raise SystemExit('from the current folder')")
     monkeypatch.chdir(tmp_path)
     assert len(read_mat(path, ("first", "second"), ignore_zeroes=True)) == 3
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_the_room_that_is_asked_for_holds_values_labels_and_what_waits(tmp_path, suffix):
+    rows = np.ones((2000, 3), np.float32)
+    labels = np.array([f"a long label, {number:080}" for number in range(2000)])
+    store = store_arrays(rows, np.ones((2000, 50), np.float32), labels=labels)
+    files = set(export(store, tmp_path / f"out{suffix}").values())
+    written = sum(file.stat().st_size for file in files)
+    waits = rows.itemsize * 2000 * 50 if suffix == ".npz" else 0
+    room = FORMATS[suffix].room(store, (3, 50), joined=False)
+    assert written + waits - 2000 < room < written + waits + 5000

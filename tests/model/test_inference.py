@@ -108,3 +108,14 @@ def test_rows_of_other_sizes_are_refused(model):
     other = PairStore(np.ones((2, 3)), np.ones((2, 6)), np.ones((2, 2), bool), name="new.npz")
     with pytest.raises(ValueError, match=r"new\.npz: features of 3 \+ 6 columns.* 4 \+ 6"):
         embed(model, other)
+
+
+def test_blocks_are_cut_by_the_widest_layer():
+    rows = np.zeros((5000, 1), np.float32)
+    narrow = PairStore(rows, rows, np.ones((5000, 2), bool))
+    for network in ({"hdn": 8192, "rep": 4}, {"hdn": 4, "rep": 8192}):
+        model = Model(1, 1, NetworkConfig(**network))
+        sizes = [len(block.left) for block in infer(model.eval(), narrow)]
+        assert sizes == [1024] * 4 + [904]
+    assert [part.stop - part.start for part in narrow.blocks()] == [5000]
+    assert [part.stop - part.start for part in narrow.blocks((1, 2), 8192)] == [1024] * 2 + [452]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,7 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bidnn.data.sources import NpySource, NpzSource
-from bidnn.model.outputs import OutputConfig
+from bidnn.errors import UserError
+from bidnn.model.outputs import OutputConfig, output_path
 from bidnn.programs import convert, embed
 from bidnn.programs.config import (
     CONF,
@@ -21,6 +23,7 @@ from bidnn.programs.config import (
     TrainConfig,
     register,
 )
+from bidnn.programs.settings import compose_training
 
 CHOICES = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
 
@@ -150,3 +153,11 @@ def test_the_readmes_everyday_settings_are_settings():
             settings = [part for part in shlex.split(shown) if "hydra" not in part]
             if "…" not in shown:
                 composed("train", *settings)
+
+
+def test_a_runs_folder_whose_name_would_be_an_epoch_is_refused():
+    here = {"run_dir": "runs/x%ey", "output.path": "runs/x%ey/out_%e.npz"}
+    with pytest.raises(UserError, match=r"hydra\.run\.dir=runs/x%ey: %e in it"):
+        compose_training(["data=digits"], here)
+    config = compose_training(["data=digits"], {**here, "output.path": "out_%e.npz"})
+    assert output_path(config.output, 3) == Path("out_00003.npz")

@@ -1,6 +1,7 @@
 """Settings that a program prints for its user to paste."""
 
 import shlex
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -44,8 +45,15 @@ def test_plain_paths_stay_plain():
         assert typed_setting("data.path", path) == f"data.path={path}"
 
 
-def test_the_command_that_goes_on_with_a_run_is_quoted(monkeypatch):
-    folder = "/data/it's ${x}, a=b"
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("it's ${x}, a=b", "a=b", "a,b", "model.rep=8,seed=1", "a b", " a", "a ", "a\tb", "a\nb"),
+        *'it\'s "x" a\\b a\\ $HOME ${x} [x] {a:b} (a) a:b null 1e3 ~x a;b a#b é a&b * -x'.split(),
+    ],
+)
+def test_the_command_that_goes_on_with_a_run_is_quoted(monkeypatch, folder):
+    folder = f"/data/{folder}"
     hydra = SimpleNamespace(
         job=SimpleNamespace(config_name="train"),
         runtime=SimpleNamespace(output_dir=folder, config_sources=[]),
@@ -53,7 +61,11 @@ def test_the_command_that_goes_on_with_a_run_is_quoted(monkeypatch):
     )
     monkeypatch.setattr(HydraConfig, "get", lambda: hydra)
     monkeypatch.setattr("sys.argv", ["/usr/bin/bidnn"])
-    *words, typed = shlex.split(resuming_command())
+    typed = resuming_command()
+    printed = subprocess.run(
+        ["sh", "-c", f"printf '%s\\0' {typed}"], capture_output=True, check=True, text=True
+    )
+    *words, typed = printed.stdout.split("\0")[:-1]
     assert words == ["bidnn", "train", "data.path='a b.npz'", "resume=true"]
     parsed = OverridesParser.create().parse_override(typed)
     assert OmegaConf.create({"x": 1, "dir": parsed.value()}).dir == folder

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from bidnn.programs.quoting import setting
 from tests.programs.running import ROOT, refused, run, start, succeed
 from tests.training.test_speed import needs_compiler
 
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.slow
 TRAIN = "scripts/train.py"
 KILLS = int(os.environ.get("BIDNN_KILLS", "4"))
 EPOCHS = 3
+ODD = 'model.rep=8,seed=1 it\'s "x" [y] {a: b} (c); #d & $HOME ~ \\ é'
+"""A run's folder, named as sweeps do and worse."""
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +128,9 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_left_alone(features, tmp
 def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(
     features, tmp_path, left_alone, number, speed
 ):
-    stopped, expected = tmp_path / "stopped", left_alone(speed)
-    process = start(TRAIN, *mapped(features, speed), f"hydra.run.dir={stopped}")
+    stopped, expected = tmp_path / ODD, left_alone(speed)
+    folder = setting("hydra.run.dir", str(stopped))
+    process = start(TRAIN, *mapped(features, speed), folder)
     wait_for(process, stopped / "embedding_00001.npz")
     process.send_signal(number)
     _, err = process.communicate(timeout=120)

@@ -1,5 +1,6 @@
 """Rows written as NumPy files, without time stamps: equal rows are equal files."""
 
+import os
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import npz_member
 from bidnn.data.formats.writing import Block, Table, join
-from bidnn.files import whole_file
+from bidnn.files import is_stream, whole_file
 
 
 def write_npz(
@@ -31,7 +32,8 @@ def write_npz(
                 for _, left, right in blocks:
                     member.write(join(left, right).data)
         else:
-            _write_modalities(archive, path.parent, table, blocks)
+            folder = None if is_stream(path) else Path(os.path.realpath(path)).parent
+            _write_modalities(archive, folder, table, blocks)
         if table.labels is not None:
             _write_member(archive, "label", table.labels)
         if not table.features:
@@ -40,7 +42,7 @@ def write_npz(
 
 
 def _write_modalities(
-    archive: zipfile.ZipFile, folder: Path, table: Table, blocks: Iterable[Block]
+    archive: zipfile.ZipFile, folder: Path | None, table: Table, blocks: Iterable[Block]
 ) -> None:
     """The second waits in a temporary file, because an archive's members are written one by one."""
     with TemporaryFile(dir=folder) as second:

@@ -3,6 +3,7 @@
 import logging
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from bidnn.data.store import PairStore, find_present
+from bidnn.data.store import MappedFile, PairStore, find_present
 from bidnn.errors import UserError
 from bidnn.files import readable
 
@@ -62,13 +63,15 @@ def read_npy(
         ValueError: if a file is no npy file, or the shapes do not fit.
         OSError: if one cannot be read.
     """
-    return store_arrays(
+    files = tuple(MappedFile.of(path) for path in (first, second) if path.is_file())
+    store = store_arrays(
         _map_npy(first),
         _map_npy(second),
         labels=None if label is None else _map_npy(label),
         ignore_zeroes=ignore_zeroes,
         name=f"{first} + {second}",
     )
+    return replace(store, files=files)
 
 
 def store_arrays(
@@ -144,15 +147,16 @@ def store_given(
 def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
     """What a caller gave, of any of these kinds, as one that `store_arrays` takes."""
     if sparse.issparse(values):
-        return sparse.csr_array(values, dtype=np.float32)
+        real = values.dtype.kind in "biuf"  # what is not is refused by `store_arrays`
+        return sparse.csr_array(values, dtype=np.float32 if real else None)
     return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 
 def label_texts(labels: ArrayLike, name: str) -> NDArray[np.str_]:
-    """Labels as their texts.
+    """Labels as their texts; bytes are UTF-8.
 
     Raises:
-        UserError: if one is masked.
+        UserError: if one is masked, is no text or number, or is in another encoding.
     """
     hidden = np.ma.getmaskarray(labels) if np.ma.isMaskedArray(labels) else np.zeros(1, bool)
     if hidden.any():
@@ -160,7 +164,16 @@ def label_texts(labels: ArrayLike, name: str) -> NDArray[np.str_]:
             f"{name}: the label of row {int(np.argmax(hidden))}, counted from 0, is masked; give "
             "each row a label, or no labels"
         )
-    return np.asarray(labels).astype(np.str_)
+    plain = np.asarray(labels)
+    if plain.dtype.kind == "V":
+        raise UserError(f"{name}: labels of type {plain.dtype}; each must be one text or number")
+    if plain.dtype.kind not in "SO":
+        return plain.astype(np.str_)
+    try:
+        texts = [v.decode() if isinstance(v, bytes) else str(v) for v in plain.tolist()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: a label is not UTF-8 ({error.object[:40]!r})") from error
+    return np.array(texts, dtype=np.str_)
 
 
 def _unmasked(values: Any, name: str) -> Any:  # noqa: ANN401 — an array or a sparse matrix
@@ -198,7 +211,11 @@ def open_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             unused = [name for name in archive.files if name not in names]
             if unused:
                 log.info("%s: not used: %s; used: %s", path, ", ".join(unused), ", ".join(names))
-            return {name: archive[name] for name in names if name in archive.files}
+            found = {name: archive[name] for name in names if name in archive.files}
+            for name, array in found.items():
+                if not isinstance(array, np.ndarray):
+                    raise UserError(f"its member {name} is no npy file")
+            return found
     raise UserError(f"{path}: a single array, as of npy files, not an npz archive")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
 from bidnn.data.formats.arrays import check_file, store_arrays
@@ -55,12 +56,28 @@ def read_mat(
                 f"{path}: no variable {name}; data.first, data.second and data.label name them"
             )
     first, second = (csr_array(v) if issparse(v) else v for v in (found[n] for n in names))
-    labels = None if label is None else np.asarray(found[label])
-    if labels is not None:
-        labels = labels.ravel() if labels.size == max(labels.shape, default=0) else labels
-        if labels.dtype == object:  # a cell array of strings
-            labels = np.array([str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in labels])
+    labels = None if label is None else _labels(found[label], f"{path}, {label}")
     return store_arrays(first, second, labels=labels, ignore_zeroes=ignore_zeroes, name=str(path))
+
+
+def _labels(found: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 — whatever SciPy makes of it
+    """A vector, whichever way it lies.
+
+    Raises:
+        UserError: if a cell is no single text or number.
+    """
+    labels = found.toarray() if issparse(found) else np.asarray(found)
+    labels = labels.ravel() if labels.size == max(labels.shape, default=0) else labels
+    if labels.dtype != object:
+        return labels
+    cells = [np.ravel(cell) for cell in labels.ravel()]
+    for row, cell in enumerate(cells):
+        if cell.size > 1 or cell.dtype.kind not in "biufU":
+            raise UserError(
+                f"{name}: the cell of row {row}, counted from 0, is of type {cell.dtype} and has "
+                f"{cell.size} values; each must be one text or number"
+            )
+    return np.array([str(cell[0]) if cell.size else "" for cell in cells]).reshape(labels.shape)
 
 
 def _load(path: Path, names: list[str]) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, whole_file
+from bidnn.model.saved import read_checkpoint
 from bidnn.training.resuming import METRICS_FILE
 from bidnn.training.signals import end, take
 
 log = logging.getLogger(__name__)
 
 LAST = Path("checkpoints") / "last.ckpt"
+NEEDED = ("state_dict", "loops", "callbacks", "optimizer_states", "lr_schedulers", "losses")
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -52,6 +54,27 @@ class WholeCheckpoints(TorchCheckpointIO):
             reason = (cause.strerror if isinstance(cause, OSError) else None) or str(error)
             self.failures[path] = f"{path}: the checkpoint could not be written ({reason})"
             log.error("%s; the training goes on", self.failures[path])
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any | None = None,  # noqa: ANN401 — as Lightning has it
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Reads the file to go on from, as data on the CPU.
+
+        Raises:
+            UserError: if it is damaged, or no checkpoint of a training.
+        """
+        del map_location, weights_only
+        content = read_checkpoint(Path(path))
+        lacks = [key for key in NEEDED if not isinstance(content, dict) or key not in content]
+        if lacks:
+            raise UserError(
+                f"{path}: no checkpoint of a training that could go on, it has no "
+                f"{' and no '.join(lacks)}; start anew from its weights with checkpoint={path}"
+            )
+        return dict(content)
 
 
 class Checkpoints(Checkpoint):

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import os
-import shlex
 import signal
 import subprocess
 import threading
@@ -18,6 +17,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from bidnn.errors import CommandFailedError
+from bidnn.model.command import VARIABLE, fill_command
 from bidnn.model.outputs import OnFailure, OutputConfig, fill_epoch, output_path
 from bidnn.training.callbacks.write_outputs import due
 from bidnn.training.module import TrainingModule
@@ -88,10 +88,10 @@ class RunCommand(Callback):
         if trainer.is_global_zero:
             assert self.config.command
             output = output_path(self.config, epoch)
-            command = fill_command(self.config.command, output, epoch)
-            if output.is_file():
-                log.info("running %s", command)
-                outcome = run_command(command, self.config.timeout_s)
+            command = fill_command(fill_epoch(self.config.command, epoch))
+            if output.exists():
+                log.info("running %s with %s=%s", command, VARIABLE, output)
+                outcome = run_command(command, self.config.timeout_s, output)
             else:
                 log.warning("%s is not there, so that output.command is not run", output)
         outcome = trainer.strategy.broadcast(outcome)
@@ -106,17 +106,13 @@ class RunCommand(Callback):
         log.warning("output.command %s; training goes on", outcome.failure)
 
 
-def fill_command(command: str, output: Path, epoch: int | None) -> str:
-    """Replaces `{output}` by the file, quoted for the shell, and `%e` by the epoch."""
-    return shlex.quote(str(output)).join(fill_epoch(command, epoch).split("{output}"))
-
-
-def run_command(command: str, timeout_s: float) -> Outcome:
+def run_command(command: str, timeout_s: float, output: Path) -> Outcome:
     """Runs a command by the shell in a session of its own, its output going to the log.
 
     Args:
         command: for `/bin/sh`.
         timeout_s: seconds after which it is ended.
+        output: the file that was written, which the environment names.
 
     Returns:
         How it ended; whatever it left running was ended with it.
@@ -128,6 +124,7 @@ def run_command(command: str, timeout_s: float) -> Outcome:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        env={**os.environ, VARIABLE: str(output)},
     )
     assert process.stdout is not None
     last: list[str] = []

@@ -1,6 +1,7 @@
 """libsvm files that are parsed once."""
 
 import errno
+import gzip
 import multiprocessing
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from bidnn.data import sources
 from bidnn.data.formats.libsvm import cache as rooms
-from bidnn.data.formats.libsvm.text import LibsvmError, write_libsvm
+from bidnn.data.formats.libsvm import text as rooms_text
+from bidnn.data.formats.libsvm.text import LibsvmError, iter_libsvm, write_libsvm
 from bidnn.data.sources import LibsvmSource
 from bidnn.data.store import is_mapped
 
@@ -87,6 +89,67 @@ def test_a_new_cache_removes_those_of_the_files_earlier_contents(text):
     # Who still has the earlier ones mapped keeps them.
     for own, before in zip(earlier.take(slice(None)), rows, strict=True):
         np.testing.assert_array_equal(own, before)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def garble(path):
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+
+
+@pytest.mark.parametrize("damage", [cut, garble, Path.unlink, lambda path: path.write_text("{}")])
+@pytest.mark.parametrize("name", ["meta.json", "first.matrix", "second.indices", "labels"])
+def test_a_damaged_cache_is_made_anew(text, caplog, damage, name):
+    plain = opened(text, cache=False)
+    opened(text)
+    (folder,) = folders(text)
+    damage(folder / name)
+    assert_same(opened(text), plain)
+    assert "it is made anew" in caplog.text
+    assert folders(text) == [folder]
+    caplog.clear()
+    assert_same(opened(text), plain)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_file_that_is_replaced_between_hashing_and_parsing_fills_no_cache(
+    text, monkeypatch, packed
+):
+    text.write_bytes(packed(text.read_bytes()))
+    plain, before = opened(text, cache=False), text.read_bytes()
+    fill = rooms._fill
+
+    def replaced(folder, path, *more):
+        path.with_name("new").write_bytes(packed(b"other 1:1 53:1\n"))
+        path.with_name("new").replace(path)
+        return fill(folder, path, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms, "_fill", replaced)
+        with pytest.raises(LibsvmError, match="was changed while"):
+            opened(text)
+    assert not folders(text)
+    text.write_bytes(before)
+    assert_same(opened(text), plain)
+
+
+def test_a_file_whose_indices_start_elsewhere_when_it_is_parsed_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "rows.txt"
+    path.write_text("a 0:1\n")
+    parse, calls = rooms_text._parse_file, []
+
+    def parse_then_replace(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            path.write_text("a 1:1\n")
+        return parse(*arguments)
+
+    monkeypatch.setattr(rooms_text, "_parse_file", parse_then_replace)
+    with pytest.raises(LibsvmError, match="was changed while it was read"):
+        list(iter_libsvm(path, 2, 2))
 
 
 def test_indices_are_widened_where_scipy_needs_it(text, monkeypatch):

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from bidnn.data.formats.libsvm.grammar import IndexBase
-from bidnn.data.formats.libsvm.text import LibsvmError, iter_libsvm
-from bidnn.data.store import PairStore
+from bidnn.data.formats.libsvm.text import Digest, LibsvmError, changed_error, iter_libsvm
+from bidnn.data.store import MappedFile, PairStore, Reading
 from bidnn.files import remove_leftovers, whole_folder
 
 log = logging.getLogger(__name__)
 
 DENSE_SHARE = 0.1
-FORMAT = 1
+FORMAT = 2
 PARTS = ("first", "second")
 LABEL_BYTES = 2**22
 WIDE_FROM = 2**31  # values of a modality from which SciPy needs indices of 64 bits
@@ -52,10 +52,15 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
         return None  # whoever reads the text says what is wrong
     origin = f"{content[:32]}-{FORMAT}-"
     folder = path.with_name(f"{path.name}.cache") / f"{origin}{sizes[0]}-{sizes[1]}-{base.value}"
-    if not folder.is_dir():
+    store = _open(folder, sizes, str(path))
+    if store is None:
         try:
+            if folder.is_dir():
+                log.warning("%s: damaged, or changed since it was made; it is made anew", folder)
+                shutil.rmtree(folder)
             with whole_folder(folder) as temporary:
-                _fill(temporary, path, sizes, base)
+                if _fill(temporary, path, sizes, base) != content:
+                    raise changed_error(path)
             _remove_stale(folder.parent, origin)
         except LibsvmError:
             raise
@@ -65,7 +70,8 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
                 "%s: no cache can be made beside it (%s); it is read into memory", path, reason
             )
             return None
-    return _open(folder, sizes, str(path))
+        store = _open(folder, sizes, str(path))
+    return store
 
 
 def _remove_stale(folder: Path, origin: str) -> None:
@@ -76,16 +82,21 @@ def _remove_stale(folder: Path, origin: str) -> None:
             shutil.rmtree(cache, ignore_errors=True)
 
 
-def _fill(folder: Path, path: Path, sizes: tuple[int, int], base: IndexBase) -> None:
-    """Parses the file into a folder."""
-    meta = _parse(path, sizes, base, folder)
+def _fill(folder: Path, path: Path, sizes: tuple[int, int], base: IndexBase) -> str:
+    """Parses the file into a folder; returns the SHA-256 of what was parsed."""
+    digest = hashlib.sha256()
+    meta = _parse(path, sizes, base, folder, digest)
     for part in PARTS:
         if meta[part]["values"] >= DENSE_SHARE * meta["rows"] * meta[part]["columns"]:
             _make_dense(folder, part, meta)
+    meta["files"] = {file.name: _state(file) for file in folder.iterdir()}
     (folder / "meta.json").write_text(json.dumps(meta) + "\n")
+    return digest.hexdigest()
 
 
-def _parse(path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path) -> dict[str, Any]:
+def _parse(
+    path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path, digest: Digest
+) -> dict[str, Any]:
     """Writes both modalities as compressed rows, and the labels; returns what there is."""
     meta: dict[str, Any] = {"rows": 0, "label_length": 1, "label_bytes": 0}
     edges = ((0, sizes[0]), (sizes[0], sum(sizes)))
@@ -94,7 +105,7 @@ def _parse(path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path) ->
         _append(folder / f"{part}.starts", np.zeros(1, np.int64))
         _append(folder / f"{part}.indices", np.zeros(0, np.int32))
         _append(folder / f"{part}.values", np.zeros(0, np.float32))
-    for block in iter_libsvm(path, *sizes, index_base=base):
+    for block in iter_libsvm(path, *sizes, index_base=base, digest=digest):
         for part, (low, high) in zip(PARTS, edges, strict=True):
             rows = block.matrix[:, low:high]
             starts = rows.indptr[1:].astype(np.int64) + meta[part]["values"]
@@ -105,6 +116,7 @@ def _parse(path: Path, sizes: tuple[int, int], base: IndexBase, folder: Path) ->
             meta[part]["values"] += int(rows.nnz)
         _append(folder / "labels.txt", np.frombuffer(_lines(block.labels), np.uint8))
         meta["rows"] += len(block.labels)
+        meta["index_base"] = block.index_base.value
         meta["label_length"] = max(meta["label_length"], block.labels.dtype.itemsize // 4)
     _make_labels(folder, meta)
     for part in PARTS:
@@ -153,8 +165,15 @@ def _make_dense(folder: Path, part: str, meta: dict[str, Any]) -> None:
     meta[part]["dense"] = True
 
 
-def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore:
-    meta = json.loads((folder / "meta.json").read_text())
+def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore | None:
+    """The rows; None if there are none, or a file is gone or was changed since it was made."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        whole = all(_state(folder / file) == state for file, state in meta["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        return None
     rows = meta["rows"]
     present = [np.fromfile(folder / f"{part}.present", np.bool_) for part in PARTS]
     labels = _map(folder / "labels", f"<U{meta['label_length']}", (rows,))
@@ -164,7 +183,15 @@ def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore:
         else _sparse(folder, part, meta)
         for part, size in zip(PARTS, sizes, strict=True)
     )
-    return PairStore(first, second, np.stack(present, axis=1), labels, name)
+    reading = Reading(IndexBase(meta["index_base"]))
+    files = tuple(MappedFile.of(folder / file) for file in meta["files"])
+    return PairStore(first, second, np.stack(present, axis=1), labels, name, reading, files)
+
+
+def _state(file: Path) -> list[int]:
+    """What tells of a change: size, and time of the last change."""
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _sparse(folder: Path, part: str, meta: dict[str, Any]) -> csr_array:

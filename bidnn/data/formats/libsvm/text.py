@@ -5,15 +5,16 @@ comment after `#`. Zeros need not be written; a row may be a label alone (both m
 """
 
 import gzip
+import io
 import os
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +40,18 @@ __all__ = [
 ]
 
 BLOCK_BYTES = 1 << 20
+LINE_BYTES = 1 << 28  # some twenty million values
 VALUES_AT_ONCE = 1 << 16
 MAX_COLUMNS = 10**8 - 2  # so that every index has at most eight digits
 MAX_WORKERS = 4  # more than that wait for one another
 _Fast = RawRows | None
+
+
+class Digest(Protocol):
+    """What is used of hashlib's objects."""
+
+    def update(self, data: bytes, /) -> None:
+        """Adds bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,12 @@ class LibsvmRows:
     Attributes:
         matrix: (rows, mod1size + mod2size) float32, finite; indices sorted, no zero stored.
         labels: (rows,) text, each the token that opens the row's line.
+        index_base: where the file's indices start, as declared or as they say.
     """
 
     matrix: csr_array
     labels: NDArray[np.str_]
+    index_base: IndexBase
 
 
 def read_libsvm(
@@ -100,6 +111,7 @@ def iter_libsvm(
     *,
     index_base: IndexBase = IndexBase.auto,
     block_bytes: int = BLOCK_BYTES,
+    digest: Digest | None = None,
 ) -> Iterator[LibsvmRows]:
     """Reads a libsvm file block by block; all blocks together are what `read_libsvm` returns.
 
@@ -112,9 +124,11 @@ def iter_libsvm(
         mod2size: as in `read_libsvm`.
         index_base: as in `read_libsvm`.
         block_bytes: about how much text to take at once; a few blocks are in memory together.
+        digest: of hashlib; is fed all bytes that the blocks are made of.
 
     Raises:
-        LibsvmError: as `read_libsvm`, but after the blocks before the line in question.
+        LibsvmError: as `read_libsvm`, but after the blocks before the line in question; also if the
+            file is seen to change meanwhile.
     """
     scout = _make_rule(path, mod1size, mod2size, index_base)
     if not scout.is_decided:
@@ -123,8 +137,15 @@ def iter_libsvm(
                 if scout.is_decided:
                     break
     rule = _make_rule(path, mod1size, mod2size, index_base)
-    for block in _parse_file(path, rule, block_bytes):
+    for block in _parse_file(path, rule, block_bytes, digest):
         yield _finish(block, scout.first_index, rule.size)
+    if rule.first_index != scout.first_index:
+        raise changed_error(path)
+
+
+def changed_error(path: Path) -> LibsvmError:
+    """What is raised if a file is not the same from its beginning to its end."""
+    return LibsvmError(f"{path}: was changed while it was read; start again when it is finished")
 
 
 def write_libsvm(
@@ -198,13 +219,16 @@ def _finish(rows: RawRows, first_index: int, size: int) -> LibsvmRows:
     if not rows.values.all():
         matrix.eliminate_zeros()
     matrix.has_canonical_format = True
-    return LibsvmRows(matrix, np.array(rows.labels, dtype=np.str_))
+    base = IndexBase.one if first_index else IndexBase.zero
+    return LibsvmRows(matrix, np.array(rows.labels, dtype=np.str_), base)
 
 
-def _parse_file(path: Path, rule: IndexRule, block_bytes: int) -> Generator[RawRows]:
+def _parse_file(
+    path: Path, rule: IndexRule, block_bytes: int, digest: Digest | None = None
+) -> Generator[RawRows]:
     """Yields the rows of each block in the file's order, never an empty block."""
     found = False
-    for text, first_line, rows in _parse_ahead(_read_blocks(path, block_bytes), rule):
+    for text, first_line, rows in _parse_ahead(_read_blocks(path, block_bytes, digest), rule):
         # The exact parser decides whatever the fast one leaves open, and words the refusals. It
         # runs here, in the file's order, so that these do not depend on how the file was cut.
         kept = rows if rows and rule.take_note(rows) else parse_exactly(text, first_line, rule)
@@ -238,13 +262,21 @@ def _await(ahead: deque[tuple[bytes, int, Future[_Fast]]]) -> tuple[bytes, int, 
     return text, line, future.result()
 
 
-def _read_blocks(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int]]:
+def _read_blocks(
+    path: Path, block_bytes: int, digest: Digest | None = None
+) -> Iterator[tuple[bytes, int]]:
     """Yields pieces of about `block_bytes` that end with a line, and their first line's number."""
     line = 1
     try:
-        with _open_text(path) as file:
+        with _open_text(path, digest) as file:
             text = file.read(3).removeprefix(BYTE_ORDER_MARK)
-            while text := text + file.read(block_bytes) + file.readline():
+            while text := text + file.read(block_bytes) + (end := file.readline(LINE_BYTES)):
+                if len(end) == LINE_BYTES:
+                    last = line + text.count(b"\n")
+                    raise LibsvmError(
+                        f"{path}, line {last}: longer than {LINE_BYTES >> 20} MiB; this is not "
+                        "libsvm text, or lacks its line ends"
+                    )
                 yield text, line
                 line += text.count(b"\n")
                 text = b""
@@ -258,10 +290,31 @@ def _read_blocks(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int]]:
         raise LibsvmError(f"{path}: cannot be read ({reason}); check data.path") from error
 
 
-def _open_text(path: Path) -> BinaryIO | gzip.GzipFile:
+@contextmanager
+def _open_text(path: Path, digest: Digest | None) -> Iterator[BinaryIO | gzip.GzipFile]:
     """Opens a file, through gzip if its first bytes say so, whatever its name."""
     if path.exists() and not path.is_file():
         raise LibsvmError(f"{path}: a folder or device, not a file; check data.path")
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if compressed else path.open("rb")
+    with path.open("rb") as raw:
+        file = raw if digest is None else io.BufferedReader(_Hashed(raw, digest))
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as text:
+            yield text
+
+
+class _Hashed(io.RawIOBase):
+    """A file whose bytes are hashed as they are read, from its beginning to its end."""
+
+    def __init__(self, file: BinaryIO, digest: Digest) -> None:
+        self.file, self.digest = file, digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 — whatever holds bytes
+        content = self.file.read(len(buffer))
+        self.digest.update(content)
+        buffer[: len(content)] = content
+        return len(content)
