@@ -5,9 +5,11 @@ from pathlib import Path
 
 import torch
 
+from bidnn.data.sources import AnySource
 from bidnn.errors import UserError
-from bidnn.files import check_room, check_writable
+from bidnn.files import check_room, check_writable, held
 from bidnn.model.outputs import (
+    check_output,
     check_replaces_nothing,
     output_path,
     output_room,
@@ -43,11 +45,18 @@ def run(config: EmbedConfig) -> None:
     check_no_training(Path(config.run_dir))
     check_writable(written)
     claim_output(written)
+    with held(Path(config.run_dir)):
+        _embed(config, source, written)
+
+
+def _embed(config: EmbedConfig, source: AnySource, written: Path) -> None:
+    output = config.output
     model = load_bundle(Path(config.checkpoint)).to(_device(config.device))
     if config.missing is not None:
         model = model.with_missing(config.missing)
     store = open_rows(source, config.seed, (model.mod1size, model.mod2size), model.reading)
     log.info(store.describe())
+    check_output(store, output, [None])
     room = output_room(model, store, output)
     check_room(written, room, f"output.path={output.path}")
     settings = {"checkpoint": config.checkpoint, "data": config.data, "output": output}

@@ -19,6 +19,8 @@ from bidnn.training.module import TrainingModule
 log = logging.getLogger(__name__)
 
 ROWS = 4096
+BYTES = 64 * 2**20
+"""Of the rows that are looked at: of very wide ones there are fewer."""
 DIRECTIONS = ("first_to_second", "second_to_first")
 STEPS_TO_JUDGE, LEAST_FALL = 20, 0.01
 
@@ -64,7 +66,7 @@ class Explained(Callback):
         near = found_again(module.ready_model(), store, rows)
         if near is not None:
             self.metrics["agreement"] = near[0]
-        where = f"{min(len(rows), ROWS)} held-out rows" if held else "the training rows"
+        where = f"{len(_few(store, rows))} held-out rows" if held else "the training rows"
         log.info(
             "variance explained by translation, on %s: first → second %.3f, second → first %.3f%s",
             where,
@@ -109,13 +111,13 @@ def found_again(
     Args:
         model: trained.
         store: where the rows are.
-        rows: numbers of complete rows; 2000 of them, spread evenly, are looked at.
+        rows: numbers of complete rows; 2000 of them, or 64 MiB, spread evenly, are looked at.
 
     Returns:
         The mean share of the ten nearest rows by cosine that are also nearest in the modality that
         was hidden, over both ways; and what chance would give. None for twenty rows or fewer.
     """
-    rows = sample(rows)
+    rows = sample(_few(store, rows))
     if len(rows) <= 2 * NEIGHBOURS:
         return None
     parts = store.take(rows)
@@ -134,13 +136,14 @@ def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) 
     Args:
         model: trained.
         store: where the rows are.
-        rows: numbers of complete rows, at least 2; 4096 of them, spread evenly, are looked at.
+        rows: numbers of complete rows, at least 2; 4096 of them, or 64 MiB, spread evenly, are
+            looked at.
 
     Returns:
         By direction, 1 − squared error / squared distance from the mean of the rows, summed over
         all columns, in the units that the network sees.
     """
-    rows = rows[:: -(-len(rows) // ROWS)]
+    rows = _few(store, rows)
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -153,3 +156,9 @@ def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) 
         variance = (truth - truth.mean(dim=0)).square().sum()
         shares[name] = float(1 - error / variance) if float(variance) > 0 else float("nan")
     return shares
+
+
+def _few(store: PairStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As many of the rows as are looked at, spread evenly."""
+    most = min(ROWS, max(4 * NEIGHBOURS, store.rows_in(BYTES)))
+    return rows[:: -(-len(rows) // most)]

@@ -8,7 +8,8 @@ from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
-from bidnn.training.callbacks.explained import found_again
+from bidnn.training.callbacks import explained
+from bidnn.training.callbacks.explained import explained_variance, found_again
 from tests.training.fitting import run, settings
 
 
@@ -53,3 +54,13 @@ def test_a_training_reports_it_and_learns_it(store, caplog):
     fresh = run(store, settings(1, trainer={"max_steps": 1}))
     assert trained.fitted.metrics["agreement"] > fresh.fitted.metrics["agreement"]
     assert "by chance" in caplog.text
+
+
+def test_of_very_wide_rows_fewer_are_looked_at(store, monkeypatch):
+    model = Model(5, 6, NetworkConfig(hdn=8, rep=4)).eval()
+    monkeypatch.setattr(explained, "BYTES", 4 * 11 * 45)
+    rows = np.arange(60)
+    assert found_again(model, store, rows) == found_again(model, store, rows[::2])
+    assert explained_variance(model, store, rows) == explained_variance(model, store, rows[::2])
+    monkeypatch.setattr(explained, "BYTES", 1)  # never so few that nothing can be said
+    assert found_again(model, store, rows) is not None
