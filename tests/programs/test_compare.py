@@ -225,7 +225,7 @@ def joined(store):
         reach = np.sort(distances, axis=1)[:, 9]
         weights = np.exp(-(distances**2) / np.outer(reach, reach))
         near = distances <= reach[:, None]
-        total[np.ix_(rows, rows)] += weights * (near | near.T)
+        total[np.ix_(rows, rows)] += weights * (near.astype(float) + near.T) / 2
     return total
 
 
