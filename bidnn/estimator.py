@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidnn.data.formats.arrays import as_matrix, store_arrays, store_given
+from bidnn.data.ids import as_ids
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.model.finishing import MissingStrategy
@@ -98,16 +99,22 @@ class BiDNN:
         """What the last training logged last, by name; `explained/…` on held-out rows."""
         return dict(self._metrics)
 
-    def load_dataset(self, X: Any = None, labels: ArrayLike | None = None) -> Self:  # noqa: ANN401, N803
+    def load_dataset(
+        self,
+        X: Any = None,  # noqa: ANN401, N803
+        labels: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+    ) -> Self:
         """Takes the rows to train on and to predict.
 
         Args:
             X: (rows, mod1size + mod2size) sparse or dense, the modalities side by side, a row of
                 zeros (or of NaN) being a missing modality; None reads the libsvm file `fname_in`.
             labels: (rows,), kept for the output files.
+            ids: (rows,) texts or whole numbers, no two alike, likewise; of a file, too.
 
         Raises:
-            UserError: if sizes are not set, or X has others.
+            UserError: if sizes are not set, X has others, or ids do not fit.
             OSError: if the file cannot be read.
         """
         if X is None:
@@ -115,7 +122,8 @@ class BiDNN:
         known = self._model.reading if self._model else Reading()
         if self.config.load_model and X is None:
             known = reading_of(Path(self.config.load_model))
-        self._store = read_rows(self.config, X, labels, known.index_base)
+        store = read_rows(self.config, X, labels, known.index_base)
+        self._store = store if ids is None else replace(store, ids=as_ids(ids, "ids"))
         return self
 
     def train(self) -> Self:
@@ -141,19 +149,25 @@ class BiDNN:
         return np.concatenate([np.empty((0, width), np.float32), *rows])
 
     def fit(
-        self, first: ArrayLike, second: ArrayLike, *, callbacks: Sequence["Callback"] = ()
+        self,
+        first: ArrayLike,
+        second: ArrayLike,
+        *,
+        ids: ArrayLike | None = None,
+        callbacks: Sequence["Callback"] = (),
     ) -> Self:
         """Trains on the rows in which both modalities are there, or as the recipe says.
 
         Args:
             first: (rows, mod1size) array or sparse matrix; a row of NaN, or masked, is missing.
             second: (rows, mod2size) likewise.
+            ids: (rows,) texts or whole numbers, no two alike, kept for `fname_out`.
             callbacks: Lightning's, or your own.
 
         Raises:
             UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
-        store = store_arrays(as_matrix(first), as_matrix(second))
+        store = store_arrays(as_matrix(first), as_matrix(second), ids=ids)
         self.config = replace(self.config, mod1size=store.mod1size, mod2size=store.mod2size)
         given = {name: getattr(self.config, name) for name in self._given}
         self._train(store, self.recipe or RECIPE, given, callbacks)

@@ -1,28 +1,25 @@
-"""Where rows come from, one class for each file of `conf/data`, and which formats are written.
+"""Where rows come from, one class for each file of `conf/data`.
 
-A new format is a file in `formats/`, an entry each in SOURCES and FORMATS, and a yaml.
+A new format is a file in `formats/`, an entry in SOURCES, one in FORMATS (`formats/written.py`) if
+it is written too, and a yaml.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
-from bidnn.data.formats.array_writers import write_npy, write_npz
 from bidnn.data.formats.arrays import read_npy, read_npz
 from bidnn.data.formats.digits import load_halves
-from bidnn.data.formats.libsvm.cache import DENSE_SHARE, open_cache
-from bidnn.data.formats.libsvm.text import IndexBase, read_libsvm
-from bidnn.data.formats.libsvm.writer import check_labels, write_text
+from bidnn.data.formats.libsvm.cache import open_cache
+from bidnn.data.formats.libsvm.rows import open_libsvm
+from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.formats.matlab import read_mat
-from bidnn.data.formats.writing import Writer
+from bidnn.data.formats.sidecar import with_ids
 from bidnn.data.order import Shuffle
-from bidnn.data.store import Features, Modality, PairStore, Reading, find_present
+from bidnn.data.store import Modality, PairStore, Reading
 from bidnn.errors import UserError
 
 CACHE_FROM = 2**20
@@ -108,6 +105,7 @@ class LibsvmSource(Source):
             zero, an index mod1size + mod2size means one, neither means one).
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_path: a file to validate on.
+        ids: a file of the rows' ids, in their order: .npy, or text with one a line.
         cache: a file of 1 MiB and more is parsed once, into arrays in the folder `FILE.cache`
             beside it, which later runs map; without it, it is read into memory.
     """
@@ -118,6 +116,7 @@ class LibsvmSource(Source):
     index_base: IndexBase = IndexBase.auto
     ignore_zeroes: bool = False
     val_path: str | None = None
+    ids: str | None = None
     cache: bool = True
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
@@ -129,7 +128,7 @@ class LibsvmSource(Source):
         Raises:
             ValueError, OSError: naming what is wrong with the file or the keys.
         """
-        return self._read(required_path(self.path, "data.path"), sizes)
+        return with_ids(self._read(required_path(self.path, "data.path"), sizes), self.ids)
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Reads the validation file, if there is one."""
@@ -158,7 +157,7 @@ class LibsvmSource(Source):
 
 @dataclass(slots=True, kw_only=True)
 class NpzSource(Source):
-    """An npz file: `first`, `second`, and optionally `label`, `present_first`, `present_second`.
+    """An npz file: `first`, `second` or both; and `label`, `id`, `present_first`, `present_second`.
 
     Attributes:
         path: the file.
@@ -171,9 +170,9 @@ class NpzSource(Source):
     val_path: str | None = None
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
-        """Reads the file; `sizes` are inferred from it."""
-        del sizes
-        return read_npz(required_path(self.path, "data.path"), ignore_zeroes=self.ignore_zeroes)
+        """Reads the file; `sizes` are those of a modality that is not in it."""
+        path = required_path(self.path, "data.path")
+        return read_npz(path, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Reads the validation file, if there is one."""
@@ -188,9 +187,11 @@ class NpySource(Source):
     """A pair of npy files, memory-mapped; a row of NaN is missing.
 
     Attributes:
-        first: the file of the first modality.
+        first: the file of the first modality; of the two, one can be left out to embed rows that
+            all miss it.
         second: the file of the second modality.
         label: the file of the labels, or None.
+        ids: a file of the rows' ids, in their order: .npy, or text with one a line.
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_first: with `val_second`, a pair to validate on.
         val_second: see `val_first`.
@@ -199,17 +200,20 @@ class NpySource(Source):
     first: str | None = None
     second: str | None = None
     label: str | None = None
+    ids: str | None = None
     ignore_zeroes: bool = True
     val_first: str | None = None
     val_second: str | None = None
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
-        """Maps the files; `sizes` are inferred from them."""
-        del sizes
-        first = required_path(self.first, "data.first")
-        second = required_path(self.second, "data.second")
-        label = None if self.label is None else Path(self.label)
-        return read_npy(first, second, label=label, ignore_zeroes=self.ignore_zeroes)
+        """Maps the files; `sizes` are those of a modality that has none."""
+        if self.first is None and self.second is None:
+            required_path(None, "data.first")
+        first, second, label = (
+            None if name is None else Path(name) for name in (self.first, self.second, self.label)
+        )
+        store = read_npy(first, second, label=label, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
+        return with_ids(store, self.ids)
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Maps the validation files, if there are any."""
@@ -227,26 +231,30 @@ class MatSource(Source):
 
     Attributes:
         path: the file.
-        first: the name of the first modality's matrix in it.
+        first: the name of the first modality's matrix in it; with neither name, those of `first`
+            and `second` that are there; with one, rows that all miss the other.
         second: the name of the second modality's.
         label: the name of the labels, or None.
+        id: the name of the ids, or None.
         ignore_zeroes: a row of zeros is data, not a missing modality.
     """
 
     path: str | None = None
-    first: str = "first"
-    second: str = "second"
+    first: str | None = None
+    second: str | None = None
     label: str | None = None
+    id: str | None = None
     ignore_zeroes: bool = True
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
-        """Reads the file; `sizes` are inferred from it."""
-        del sizes
+        """Reads the file; `sizes` are those of a modality that is not in it."""
         return read_mat(
             required_path(self.path, "data.path"),
             (self.first, self.second),
             label=self.label,
+            ids=self.id,
             ignore_zeroes=self.ignore_zeroes,
+            sizes=sizes,
         )
 
 
@@ -261,111 +269,12 @@ SOURCES: dict[str, type[Source]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format that rows are written in.
-
-    Attributes:
-        source: which of SOURCES reads it.
-        write: writes it.
-        value_bytes: what one value takes, about.
-        keeps_zeros: a zero takes as much as any value.
-        second_waits: modalities are written one after the other, so that the second is twice on
-            the disk for a while.
-        check_labels: raises ValueError for labels that it cannot hold; None: it holds any.
-    """
-
-    source: str
-    write: Writer
-    value_bytes: int
-    keeps_zeros: bool
-    second_waits: bool = False
-    check_labels: Callable[[NDArray[np.str_]], None] | None = None
-
-    def room(
-        self, store: PairStore, widths: tuple[int, int], *, joined: bool, files: int = 1
-    ) -> int:
-        """Bytes that are needed to write rows, about; what is present and their labels, too.
-
-        Args:
-            store: of which rows something is written.
-            widths: columns of both halves.
-            joined: the halves are one vector, see Table.
-            files: how many such files there will be.
-        """
-        waiting = widths[1] if self.second_waits and not joined else 0
-        values = (files * sum(widths) + waiting) * self.value_bytes
-        label = 0 if store.labels is None else int(store.labels.dtype.itemsize)
-        return len(store) * (values + files * (label + 2))
-
-
-FORMATS = {
-    ".npz": Format("npz", write_npz, 4, keeps_zeros=True, second_waits=True),
-    ".npy": Format("npy", write_npy, 4, keeps_zeros=True),
-}
-TEXT = Format("libsvm", write_text, 12, keeps_zeros=False, check_labels=check_labels)
-NOT_WRITTEN = (
-    ".parquet .arrow .feather .orc .avro .h5 .hdf5 .nc .mat .csv .tsv .json .jsonl .xls .xlsx .pkl "
-    ".pickle .pt .pth .ckpt .safetensors .gz .bz2 .xz .zst .zip .tar"
-)
-
-
-def format_of(path: Path) -> Format:
-    """The format that the name of a file to be written says; libsvm text if it says none.
-
-    Raises:
-        ValueError: if it is the name of a format that is not written.
-    """
-    suffix = path.suffix.lower()
-    if suffix in NOT_WRITTEN.split():
-        raise UserError(
-            f"output.path={path}: {suffix} is not written; name it {' or '.join(FORMATS)}, or .txt "
-            "for libsvm text"
-        )
-    return FORMATS.get(suffix, TEXT)
-
-
 def read_alike(source: AnySource, reading: Reading) -> AnySource:
     """The source, its indices starting where earlier rows had them, unless it says where."""
     base = reading.index_base or IndexBase.auto
     if isinstance(source, LibsvmSource) and source.index_base is IndexBase.auto:
         return replace(source, index_base=base)
     return source
-
-
-def open_libsvm(
-    path: Path, mod1size: int, mod2size: int, index_base: IndexBase, *, ignore_zeroes: bool
-) -> PairStore:
-    """Reads a libsvm file into a store; each modality dense unless most of it is zero.
-
-    Raises:
-        LibsvmError, OSError: naming file, line and the way out.
-    """
-    rows = read_libsvm(path, mod1size, mod2size, index_base=index_base)
-    parts = rows.matrix[:, :mod1size], rows.matrix[:, mod1size:]
-    store = split_store(parts, rows.labels, ignore_zeroes=ignore_zeroes, name=str(path))
-    return replace(store, reading=Reading(rows.index_base, ignore_zeroes))
-
-
-def split_store(
-    parts: tuple[sparse.csr_array, sparse.csr_array],
-    labels: np.ndarray[tuple[int], np.dtype[np.str_]] | None,
-    *,
-    ignore_zeroes: bool,
-    name: str,
-) -> PairStore:
-    """Makes a store of two sparse matrices in which a row of zeros is a missing modality."""
-    present = [
-        find_present(part, None, ignore_zeroes=ignore_zeroes, name=f"{name}, {modality}")
-        for part, modality in zip(parts, ("first", "second"), strict=True)
-    ]
-    first, second = (_dense_if_full(part) for part in parts)
-    return PairStore(first, second, np.stack(present, axis=1), labels, name)
-
-
-def _dense_if_full(part: sparse.csr_array) -> Features:
-    size = part.shape[0] * part.shape[1]
-    return part.toarray() if part.nnz >= DENSE_SHARE * size else part
 
 
 def _choice(kind: type[Choice], value: Choice | str, key: str) -> Choice:

@@ -94,6 +94,7 @@ class PairStore:
         name: where the rows come from, for messages.
         reading: how they were read.
         files: those that are mapped.
+        ids: (rows,) str or int64, no two alike (see `as_ids`), or None.
     """
 
     first: Features
@@ -103,6 +104,7 @@ class PairStore:
     name: str = "arrays"
     reading: Reading = Reading()
     files: tuple[MappedFile, ...] = ()
+    ids: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         """Refuses matrices that do not describe the same rows.
@@ -121,6 +123,8 @@ class PairStore:
             raise UserError(f"{self.name}: present is {self.present.shape}, not ({len(self)}, 2)")
         if self.labels is not None and len(self.labels) != len(self):
             raise UserError(f"{self.name}: {len(self.labels)} labels for {len(self)} rows")
+        if self.ids is not None and self.ids.shape != (len(self),):
+            raise UserError(f"{self.name}: ids of shape {self.ids.shape} for {len(self)} rows")
 
     def __len__(self) -> int:
         """The number of rows, whole or not."""

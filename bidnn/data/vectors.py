@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file, label_texts, open_npz
 from bidnn.data.formats.libsvm.text import MAX_COLUMNS, read_libsvm
+from bidnn.data.ids import as_ids
 from bidnn.data.store import as_flags
 from bidnn.errors import UserError
 from bidnn.files import readable
@@ -23,15 +24,17 @@ class Vectors:
         values: (rows, size) float32, finite; at least one row.
         labels: (rows,) str, or None.
         present: (rows, 2) bool, or None.
+        ids: (rows,) str or int64, or None.
     """
 
     values: NDArray[np.float32]
     labels: NDArray[np.str_] | None = None
     present: NDArray[np.bool_] | None = None
+    ids: NDArray[Any] | None = None
 
 
 def read_vectors(path: Path, array: str = "embedding") -> Vectors:
-    """Reads an npz file with `embedding` (or another array), `label` and `present`, npy, or libsvm.
+    """Reads an npz file of `embedding` (or another array), `label`, `present`, `id`; npy; libsvm.
 
     Args:
         path: .npz and .npy say so, anything else is libsvm, plain or .gz.
@@ -44,12 +47,13 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
     """
     check_file(path)
     kind = path.suffix.lower()
-    labels = present = None
+    labels = present = ids = None
     if kind == ".npz":
-        arrays = open_npz(path, (array, "label", "present"))
+        arrays = open_npz(path, (array, "label", "present", "id"))
         if array not in arrays:
             raise UserError(f"{path}: no array {array} in it; --array names the vectors")
         values, labels, present = arrays[array], arrays.get("label"), arrays.get("present")
+        ids = arrays.get("id")
     elif kind == ".npy":
         with readable(path, "npy file"), path.open("rb") as file:
             values = np.lib.format.read_array(file, allow_pickle=False)
@@ -59,6 +63,7 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
         _as_vectors(values, path),
         None if labels is None else _as_labels(labels, len(values), path),
         None if present is None else _as_present(present, len(values), path),
+        None if ids is None else _as_ids(ids, len(values), path),
     )
 
 
@@ -104,6 +109,12 @@ def _as_labels(labels: NDArray[Any], rows: int, path: Path) -> NDArray[np.str_]:
         row = int(np.argmax(np.isnan(labels)))
         raise UserError(f"{path}, row {row} counted from 0: its label is NaN")
     return label_texts(labels, str(path))
+
+
+def _as_ids(ids: NDArray[Any], rows: int, path: Path) -> NDArray[Any]:
+    if ids.shape != (rows,):
+        raise UserError(f"{path}: id has shape {ids.shape}, not ({rows},), one for each row")
+    return as_ids(ids, str(path))
 
 
 def _as_present(present: NDArray[Any], rows: int, path: Path) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bidnn.data.ahead import ahead
 from bidnn.data.formats.writing import Table, join
-from bidnn.data.sources import format_of
+from bidnn.data.formats.written import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_not_read, check_writable, whole_file
@@ -238,7 +238,10 @@ def _write(
     halves: tuple[int, int],
 ) -> None:
     joined, empty = config.kind is OutputKind.embedding, True
-    table = Table(halves, store.present, store.labels, joined=joined)
+    table = Table(halves, store.present, store.labels, joined=joined, ids=store.ids)
+    form = format_of(path)
+    if store.ids is not None and not form.keeps_ids:
+        log.info("%s: has no place for ids; its rows are in their order, .npz has them", path)
 
     def looked_at() -> Iterator[Block]:
         nonlocal empty
@@ -246,7 +249,7 @@ def _write(
             empty = empty and not (block.left.any() or block.right.any())
             yield block
 
-    format_of(path).write(path, table, looked_at(), zero_based=config.zero_based)
+    form.write(path, table, looked_at(), zero_based=config.zero_based)
     if empty and store.present.any():
         log.warning(
             "%s: every value is zero, so that all rows are alike; the network has died, as relu "

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from bidnn.data.formats.arrays import as_matrix, label_texts, store_arrays
 from bidnn.data.formats.libsvm.grammar import IndexBase
-from bidnn.data.sources import open_libsvm, split_store
+from bidnn.data.formats.libsvm.rows import open_libsvm, split_store
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.original.config import Config

@@ -51,8 +51,8 @@ class ExportConfig:
     """What `bidnn convert` writes.
 
     Attributes:
-        path: the file, its format by its name: .npz; .npy for `NAME_first.npy`, `NAME_second.npy`
-            and `NAME_label.npy`; else libsvm text.
+        path: the file, its format by its name: .npz; .npy for `NAME_first.npy`, `NAME_second.npy`,
+            `NAME_label.npy` and `NAME_id.npy`; else libsvm text, with ids in `FILE.ids`.
         zero_based: indices of a libsvm file start at 0, not at 1.
     """
 

@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
-from bidnn.data.export import export
-from bidnn.data.sources import format_of
+from bidnn.data.export import export, files_written
+from bidnn.data.formats.written import format_of
 from bidnn.files import check_not_read, check_room, check_writable
 from bidnn.programs.config import ConvertConfig
 from bidnn.programs.quoting import typed_setting
@@ -23,8 +23,7 @@ def run(config: ConvertConfig) -> None:
     source, path = source_of(config.data), Path(config.output.path)
     check_trains_nothing(source)
     form = format_of(path)
-    parts = [path.with_name(f"{path.stem}_{part}.npy") for part in ("first", "second", "label")]
-    for name in parts if path.suffix == ".npy" else [path]:
+    for name in files_written(path):
         check_not_read(name, files_of(source), "output.path")
     check_writable(path)
     claim_output(path)

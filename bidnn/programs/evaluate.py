@@ -99,12 +99,9 @@ def _check(given: argparse.Namespace) -> None:
             if value is not None:
                 raise UserError(f"{option} has no meaning without --qrels or --run")
         return
-    missing = [
-        name for name, file in ({"--documents": given.documents} | named).items() if not file
-    ]
-    if missing:
+    if given.documents is None:
         option = "--run" if given.qrels is None else "--qrels"
-        raise UserError(f"{option} needs {' and '.join(missing)}")
+        raise UserError(f"{option} needs --documents")
     if given.run is not None:
         read = [*files, *named.values(), given.qrels, given.items]
         check_not_read(Path(given.run), [file for file in read if file], "--run")
@@ -118,8 +115,8 @@ def _read(given: argparse.Namespace, file: str) -> Vectors:
 def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) -> dict[str, float]:
     """Metrics by qrels, by pair or by label; none if only other things can be done, and are."""
     if given.qrels is not None or given.run is not None:
-        one = Named(read_names(Path(given.names)), queries.values)
-        other = Named(read_names(Path(given.document_names)), documents.values)
+        one = _named(given.file, queries, given.names, "--names")
+        other = _named(given.documents, documents, given.document_names, "--document-names")
         if given.qrels is not None:
             scores = score_by_qrels(one, other, read_qrels(Path(given.qrels)), given.k)
         if given.run is not None:
@@ -137,6 +134,15 @@ def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) 
     if not scores.counted.any():
         raise UserError(f"{given.file}: no label is on two rows, so nothing is there to be found")
     return {name: float(value) for name, value in scores.metrics().items()}
+
+
+def _named(file: str, vectors: Vectors, names: str | None, option: str) -> Named:
+    """Vectors by the names in a file, else by their own ids."""
+    if names is not None:
+        return Named(read_names(Path(names)), vectors.values)
+    if vectors.ids is None:
+        raise UserError(f"{file}: no ids in it to name its rows by; give {option} FILE, one a line")
+    return Named([str(name) for name in vectors.ids.tolist()], vectors.values)
 
 
 def _relevance(given: argparse.Namespace, queries: Vectors, documents: Vectors) -> Relevance:
@@ -256,8 +262,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--items", metavar="FILE", help="for mixed: the item that each row shows, one a line")
     trec = parser.add_argument_group("TREC")
     trec.add_argument("--qrels", metavar="FILE", help="judgements: topic iteration document grade")
-    trec.add_argument("--names", metavar="FILE", help="name of each query, one a line")
-    trec.add_argument("--document-names", metavar="FILE", help="name of each document")
+    trec.add_argument("--names", metavar="FILE", help="name of each query, one a line (its id)")
+    trec.add_argument("--document-names", metavar="FILE", help="name of each document (its id)")
     trec.add_argument(
         "--run", metavar="FILE", help="write the ranking as a TREC run file, with or without qrels"
     )

@@ -10,9 +10,10 @@ from scipy.sparse import csc_array
 
 from bidnn.data.export import export
 from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
+from bidnn.data.formats.libsvm.rows import open_libsvm
 from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.formats.matlab import read_mat
-from bidnn.data.sources import FORMATS, open_libsvm
+from bidnn.data.formats.written import FORMATS
 from bidnn.data.store import PairStore
 from bidnn.model.outputs import OutputConfig
 

@@ -40,6 +40,19 @@ def test_every_format_is_read_alike_whoever_wrote_it(vectors, tmp_path, capsys):
     np.testing.assert_array_equal(read_vectors(tmp_path / "v.npy").values, values)
 
 
+def test_rows_with_ids_need_no_files_of_names(vectors, tmp_path, capsys):
+    values, _ = vectors
+    for name, ids in (("q.npz", np.arange(30)), ("d.npz", np.array([f"d{i}" for i in range(30)]))):
+        np.savez(tmp_path / name, embedding=values, id=ids)
+    (tmp_path / "qrels").write_text("7 0 d7 1\n8 0 d8 1\n")
+    more = ("--documents", tmp_path / "d.npz", "--run", tmp_path / "run")
+    assert figures(capsys, tmp_path / "q.npz", "--qrels", tmp_path / "qrels", *more)["map"] == 1
+    run = read_run(tmp_path / "run")
+    assert [max(run[str(i)], key=run[str(i)].get) for i in range(30)] == [
+        f"d{i}" for i in range(30)
+    ]
+
+
 def test_pairs_labels_of_several_and_qrels(vectors, tmp_path, capsys):
     values, _ = vectors
     np.save(tmp_path / "same.npy", values)
@@ -200,8 +213,12 @@ NAMED = "--documents v.npz --names names --document-names names"
         ("v.npy --by pair --documents v.npy --measures clustering", "v.npy: no labels, which"),
         ("v.npy --measures classification", "v.npy: no labels, which --measures classification"),
         ("v.npy --measures comparability", "v.npy: no array `present`"),
-        ("v.npz --run run", "--run needs --documents and --names and --document-names"),
-        ("v.npz --qrels q --names names", "--qrels needs --documents and --document-names"),
+        ("v.npz --run run", "--run needs --documents"),
+        ("v.npz --qrels q --names names", "--qrels needs --documents"),
+        (
+            "v.npz --run run --documents v.npz",
+            "v.npz: no ids in it to name its rows by; give --names",
+        ),
         ("v.npz --names names", "--names has no meaning without --qrels or --run"),
         (f"v.npz {NAMED} --qrels names --by label", "--by and --qrels"),
         (f"v.npz {NAMED} --run v.npz", "--run=v.npz: is what is read"),

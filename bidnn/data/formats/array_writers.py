@@ -19,7 +19,7 @@ from bidnn.files import is_stream, whole_file
 def write_npz(
     path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
 ) -> dict[str, Path]:
-    """Members `embedding`, or `first` and `second`; `label` if there is one; and what is present.
+    """Members `embedding`, or `first` and `second`; `label`, `id` if known; and what is present.
 
     That is `present` (rows, 2); or, for features, `present_first` and `present_second`, with zeros
     where a modality is missing. See Writer for the rest.
@@ -36,6 +36,8 @@ def write_npz(
             _write_modalities(archive, folder, table, blocks)
         if table.labels is not None:
             _write_member(archive, "label", table.labels)
+        if table.ids is not None:
+            _write_member(archive, "id", table.ids)
         if not table.features:
             _write_member(archive, "present", table.present)
     return {"path": path}
@@ -65,10 +67,10 @@ def _write_modalities(
 def write_npy(
     path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
 ) -> dict[str, Path]:
-    """One matrix of both halves; or, for features, a file each and one of the labels.
+    """One matrix of both halves; or, for features, a file each, of the labels and the ids too.
 
-    These are `NAME_first.npy`, `NAME_second.npy` and `NAME_label.npy`, in which a missing modality
-    is a row of NaN. See Writer for the rest.
+    These are `NAME_first.npy`, `NAME_second.npy`, `NAME_label.npy` and `NAME_id.npy`; a missing
+    modality is a row of NaN. See Writer for the rest.
     """
     del zero_based
     rows = len(table.present)
@@ -78,19 +80,21 @@ def write_npy(
             for _, left, right in blocks:
                 file.write(join(left, right).data)
         return {"path": path}
-    names = ["first", "second"] + ([] if table.labels is None else ["label"])
-    files = {name: path.with_name(f"{path.stem}_{name}.npy") for name in names}
+    lists = {"label": table.labels, "id": table.ids}
+    texts = {name: values for name, values in lists.items() if values is not None}
+    files = [path.with_name(f"{path.stem}_{name}.npy") for name in ("first", "second", *texts)]
     with ExitStack() as stack:
-        opened = [stack.enter_context(whole_file(file)) for file in files.values()]
+        opened = [stack.enter_context(whole_file(file)) for file in files]
         for file, width in zip(opened, table.widths, strict=False):
             _write_header(file, rows, width)
         for part, left, right in blocks:
             for modality, values in enumerate((left, right)):
                 there = table.present[part, modality]
                 opened[modality].write(np.where(there[:, None], values, np.float32(np.nan)).data)
-        if table.labels is not None:
-            np.lib.format.write_array(opened[2], table.labels, allow_pickle=False)
-    return files
+        for file, text in zip(opened[2:], texts.values(), strict=True):
+            np.lib.format.write_array(file, text, allow_pickle=False)
+    keys = ("first", "second", *("ids" if name == "id" else name for name in texts))
+    return dict(zip(keys, files, strict=True))
 
 
 def _write_header(file: IO[bytes], rows: int, width: int) -> None:

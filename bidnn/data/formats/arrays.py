@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from bidnn.data.ids import as_ids
 from bidnn.data.store import MappedFile, PairStore, find_present
 from bidnn.errors import UserError
 from bidnn.files import readable
@@ -18,58 +19,68 @@ from bidnn.files import readable
 log = logging.getLogger(__name__)
 
 
-def read_npz(path: Path, *, ignore_zeroes: bool) -> PairStore:
-    """Reads an npz file with `first`, `second`, and optionally `label` and masks.
+def read_npz(path: Path, *, ignore_zeroes: bool, sizes: tuple[int, int] | None = None) -> PairStore:
+    """Reads an npz file with `first` or `second` or both, and optionally `label`, `id` and masks.
 
     Args:
-        path: arrays `first` (rows, mod1size), `second` (rows, mod2size), `label` (rows,),
+        path: arrays `first` (rows, mod1size), `second` (rows, mod2size), `label` and `id` (rows,),
             `present_first` and `present_second` (rows,), true where the modality is there.
         ignore_zeroes: a row of zeros is data.
+        sizes: of a trained model, for a modality that is not in the file.
 
     Raises:
         ValueError: if it is no npz file, or arrays are missing, of wrong shapes, or pickled.
         OSError: if it cannot be read.
     """
     arrays = open_npz(path, _NPZ_NAMES)
-    missing = [name for name in ("first", "second") if name not in arrays]
-    if missing:
-        raise UserError(f"{path}: no array {' or '.join(missing)} in it, which data=npz needs")
+    if not {"first", "second"} & set(arrays):
+        raise UserError(f"{path}: no array first or second in it, of which data=npz needs one")
     return store_arrays(
-        arrays["first"],
-        arrays["second"],
+        arrays.get("first"),
+        arrays.get("second"),
         labels=arrays.get("label"),
         present_first=arrays.get("present_first"),
         present_second=arrays.get("present_second"),
+        ids=arrays.get("id"),
         ignore_zeroes=ignore_zeroes,
         name=str(path),
+        sizes=sizes,
     )
 
 
-_NPZ_NAMES = ("first", "second", "label", "present_first", "present_second")
+_NPZ_NAMES = ("first", "second", "label", "id", "present_first", "present_second")
 
 
 def read_npy(
-    first: Path, second: Path, *, label: Path | None = None, ignore_zeroes: bool
+    first: Path | None,
+    second: Path | None,
+    *,
+    label: Path | None = None,
+    ignore_zeroes: bool,
+    sizes: tuple[int, int] | None = None,
 ) -> PairStore:
     """Memory-maps a pair of npy files; a row of NaN is missing.
 
     Args:
-        first: (rows, mod1size).
-        second: (rows, mod2size).
+        first: (rows, mod1size); None: all miss it.
+        second: (rows, mod2size); likewise.
         label: (rows,), or None.
         ignore_zeroes: a row of zeros is data.
+        sizes: of a trained model, for a modality that has no file.
 
     Raises:
         ValueError: if a file is no npy file, or the shapes do not fit.
         OSError: if one cannot be read.
     """
-    files = tuple(MappedFile.of(path) for path in (first, second) if path.is_file())
+    given = [path for path in (first, second) if path is not None]
+    files = tuple(MappedFile.of(path) for path in given if path.is_file())
     store = store_arrays(
-        _map_npy(first),
-        _map_npy(second),
+        None if first is None else _map_npy(first),
+        None if second is None else _map_npy(second),
         labels=None if label is None else _map_npy(label),
         ignore_zeroes=ignore_zeroes,
-        name=f"{first} + {second}",
+        name=" + ".join(map(str, given)),
+        sizes=sizes,
     )
     return replace(store, files=files)
 
@@ -78,46 +89,78 @@ def store_arrays(
     first: Any,  # noqa: ANN401 — an array or a sparse matrix
     second: Any,  # noqa: ANN401 — likewise
     *,
-    labels: NDArray[Any] | None = None,
+    labels: ArrayLike | None = None,
     present_first: NDArray[Any] | None = None,
     present_second: NDArray[Any] | None = None,
+    ids: ArrayLike | None = None,
     ignore_zeroes: bool = True,
     name: str = "arrays",
+    sizes: tuple[int, int] | None = None,
 ) -> PairStore:
     """Makes a store of two matrices, finding out which rows are missing.
 
     Args:
-        first: (rows, mod1size).
-        second: (rows, mod2size).
+        first: (rows, mod1size); None: all rows miss it.
+        second: (rows, mod2size); likewise.
         labels: (rows,), or None; each is kept as its text.
         present_first: (rows,) true where the first modality is there, or None.
         present_second: likewise.
         ignore_zeroes: a row of zeros is data, not a missing modality.
+        ids: (rows,) texts or whole numbers, no two alike, or None.
         name: for messages.
+        sizes: columns of a modality that is None; a training knows none and needs both.
 
     Raises:
         ValueError: if the shapes do not fit, or present rows are not finite.
     """
-    first, second = _unmasked(first, f"{name}, first"), _unmasked(second, f"{name}, second")
-    for modality, values in (("first", first), ("second", second)):
-        if values.ndim != 2:
+    given = (_unmasked(first, f"{name}, first"), _unmasked(second, f"{name}, second"))
+    for modality, values in zip(_MODALITIES, given, strict=True):
+        if values is not None and values.ndim != 2:
             raise UserError(f"{name}: {modality} has shape {values.shape}; a matrix is needed")
     if labels is not None and np.ndim(labels) != 1:
         raise UserError(f"{name}: label has shape {np.shape(labels)}; one per row is needed")
+    first, second = fill_absent(given, sizes, name)
     if first.shape[0] != second.shape[0]:
         raise UserError(
             f"{name}: first has {first.shape[0]} rows, second {second.shape[0]}; they are pairs"
         )
-    masks = (
-        find_present(values, mask, ignore_zeroes=ignore_zeroes, name=f"{name}, {modality}")
-        for values, mask, modality in (
-            (first, present_first, "first"),
-            (second, present_second, "second"),
-        )
-    )
-    present = np.stack(list(masks), axis=1)
+    present = np.zeros((first.shape[0], 2), bool)
+    masks = (present_first, present_second)
+    for column, (values, mask) in enumerate(zip(given, masks, strict=True)):
+        if values is not None:
+            where = f"{name}, {_MODALITIES[column]}"
+            present[:, column] = find_present(values, mask, ignore_zeroes=ignore_zeroes, name=where)
     text = None if labels is None else label_texts(labels, name)
-    return PairStore(first, second, present, text, name)
+    known = None if ids is None else as_ids(ids, name)
+    return PairStore(first, second, present, text, name, ids=known)
+
+
+_MODALITIES = ("first", "second")
+
+
+def fill_absent(given: Sequence[Any], sizes: tuple[int, int] | None, name: str) -> list[Any]:
+    """Both modalities, NaN that takes no memory for one that is None.
+
+    Args:
+        given: (rows, mod1size) and (rows, mod2size), at most one of them None.
+        sizes: columns of both, of a trained model; None in a training.
+        name: for messages.
+
+    Raises:
+        UserError: if one is needed, as in a training.
+    """
+    rows = next(values.shape[0] for values in given if values is not None)
+    filled = []
+    for column, values in enumerate(given):
+        if values is None and sizes is None:
+            raise UserError(
+                f"{name}: has no {_MODALITIES[column]}, and to learn from, to compare and to "
+                "convert rows both modalities are needed; one alone is for `bidnn embed`, and for "
+                "transform and translate"
+            )
+        absent = sizes is not None and np.broadcast_to(np.float32(np.nan), (rows, sizes[column]))
+        filled.append(absent if values is None else values)
+    return filled
 
 
 def store_given(
@@ -135,13 +178,8 @@ def store_given(
     """
     if first is None and second is None:
         raise UserError("no rows: give first, second, or both")
-    given = [None if values is None else as_matrix(values) for values in (first, second)]
-    rows = next(values.shape[0] for values in given if values is not None)
-    filled = (
-        np.full((1, size), np.nan, np.float32).repeat(rows, axis=0) if values is None else values
-        for values, size in zip(given, sizes, strict=True)
-    )
-    return store_arrays(*filled)
+    given = (None if values is None else as_matrix(values) for values in (first, second))
+    return store_arrays(*given, sizes=sizes)
 
 
 def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix

@@ -32,32 +32,52 @@ pickle.dump(found, sys.stdout.buffer, protocol=5)
 
 
 def read_mat(
-    path: Path, names: tuple[str, str], *, label: str | None = None, ignore_zeroes: bool
+    path: Path,
+    names: tuple[str | None, str | None] = (None, None),
+    *,
+    label: str | None = None,
+    ids: str | None = None,
+    ignore_zeroes: bool,
+    sizes: tuple[int, int] | None = None,
 ) -> PairStore:
-    """Reads two matrices of the same rows.
+    """Reads two matrices of the same rows, or one.
 
     Args:
         path: the file, as `save -v7` or older writes it.
-        names: of the matrices (rows, mod1size) and (rows, mod2size), dense or sparse.
+        names: of the matrices (rows, mod1size) and (rows, mod2size), dense or sparse; None: all
+            rows miss that modality; both None: those of `first` and `second` that are there.
         label: of a vector of one label a row, or None.
+        ids: of a vector of one id a row, or None.
         ignore_zeroes: a row of zeros is data.
+        sizes: of a trained model, for a modality that is not there.
 
     Raises:
         ValueError: if it is no such file, or something in it is missing or of a wrong shape.
         OSError: if it cannot be read.
     """
     check_file(path)
-    wanted = [*names, *([] if label is None else [label])]
+    asked: tuple[str | None, ...] = names if any(names) else ("first", "second")
     with readable(path, ".mat file"):
-        found = _load(path, wanted)
-    for name in wanted:
-        if name not in found:
+        found = _load(path, [name for name in (*asked, label, ids) if name is not None])
+    if not any(names) and any(name in found for name in asked):
+        asked = tuple(name if name in found else None for name in asked)
+    for name in (*asked, label, ids):
+        if name is not None and name not in found:
             raise UserError(
-                f"{path}: no variable {name}; data.first, data.second and data.label name them"
+                f"{path}: no variable {name}; data.first, data.second, data.label and data.id name "
+                "them"
             )
-    first, second = (csr_array(v) if issparse(v) else v for v in (found[n] for n in names))
-    labels = None if label is None else _labels(found[label], f"{path}, {label}")
-    return store_arrays(first, second, labels=labels, ignore_zeroes=ignore_zeroes, name=str(path))
+    parts = [None if name is None else found[name] for name in asked]
+    first, second = (csr_array(part) if issparse(part) else part for part in parts)
+    return store_arrays(
+        first,
+        second,
+        labels=None if label is None else _labels(found[label], f"{path}, {label}"),
+        ids=None if ids is None else _labels(found[ids], f"{path}, {ids}"),
+        ignore_zeroes=ignore_zeroes,
+        name=str(path),
+        sizes=sizes,
+    )
 
 
 def _labels(found: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 — whatever SciPy makes of it

@@ -1,9 +1,9 @@
 """What every format is given to write: rows in blocks, and what is known of them beforehand."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ class Table:
         joined: the halves are one vector, an embedding; otherwise they are the two modalities.
         features: what is not present is missing, and is marked as the format's reader expects it;
             otherwise every value is data.
+        ids: (rows,) str or int64, or None.
+        about: what a format that has room for it says of the whole file.
     """
 
     widths: tuple[int, int]
@@ -29,6 +31,8 @@ class Table:
     labels: NDArray[np.str_] | None
     joined: bool = False
     features: bool = False
+    ids: NDArray[Any] | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class Writer(Protocol):

@@ -39,10 +39,11 @@ def test_npz_masks_nan_and_labels_say_what_is_there(pair, tmp_path):
 def test_arrays_of_an_npz_that_are_not_used_are_named_in_one_line(pair, tmp_path, caplog):
     caplog.set_level("INFO")
     path = tmp_path / "f.npz"
-    np.savez(path, first=pair[0], second=pair[1], id=np.arange(6), url=np.arange(6))
+    np.savez(path, first=pair[0], second=pair[1], name=np.arange(6), url=np.arange(6))
     read_npz(path, ignore_zeroes=True)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: not used: id, url; used: first, second, label, present_first, present_second"
+        f"{path}: not used: name, url; used: first, second, label, id, present_first, "
+        "present_second"
     ]
     caplog.clear()
     np.savez(path, first=pair[0], second=pair[1], label=np.arange(6))

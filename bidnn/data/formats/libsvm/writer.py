@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.libsvm.text import write_libsvm
+from bidnn.data.formats.sidecar import id_lines
 from bidnn.data.formats.writing import Block, Table, join
-from bidnn.files import whole_file
+from bidnn.files import is_stream, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +33,18 @@ def write_text(
 ) -> dict[str, Path]:
     """Both halves side by side; a row without label gets 0. See Writer for the rest.
 
+    The ids of features are a text beside it, `FILE.ids`, unless it is a device or a pipe.
+
     A missing modality is left out, as all zeros are; if features hold zeros that are no missing
     modality, a warning says so.
     """
-    empty = 0
-    with whole_file(path) as file:
+    empty, files = 0, {"path": path}
+    with ExitStack() as stack:
+        if table.ids is not None and table.features and not is_stream(path):
+            files["ids"] = path.with_name(f"{path.name}.ids")
+            lines = id_lines(table.ids, str(files["ids"]))
+            stack.enter_context(whole_file(files["ids"])).write(lines)
+        file = stack.enter_context(whole_file(path))
         for rows, left, right in blocks:
             for modality, values in enumerate((left, right)):
                 empty += int((table.present[rows, modality] & ~values.any(axis=1)).sum())
@@ -47,4 +56,4 @@ def write_text(
             "missing; read it with data.ignore_zeroes=true, or write npz",
             empty,
         )
-    return {"path": path}
+    return files

@@ -1,0 +1,74 @@
+"""A file of ids beside rows, in their order, for formats that have no place for them."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidnn.data.formats.arrays import check_file
+from bidnn.data.ids import as_ids
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.files import readable
+
+WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
+
+
+def with_ids(store: PairStore, file: str | None) -> PairStore:
+    """The rows with the ids of a file; without one, as they are.
+
+    Args:
+        store: the rows.
+        file: `.npy`: an array; else UTF-8 text, an id a line, of which int64 is made where each is
+            a whole number.
+
+    Raises:
+        UserError: if two are alike, or there is not one for each row.
+        OSError: if it cannot be read.
+    """
+    if file is None:
+        return store
+    ids = read_ids(file)
+    if len(ids) != len(store):
+        raise UserError(
+            f"{file}: {len(ids)} ids for the {len(store)} rows of {store.name}; one for each, in "
+            "their order"
+        )
+    return replace(store, ids=ids)
+
+
+def read_ids(file: str) -> NDArray[Any]:
+    """The ids in a file, see `with_ids`."""
+    path = Path(file)
+    check_file(path)
+    if path.suffix.lower() == ".npy":
+        with readable(path, "npy file"), path.open("rb") as opened:
+            return as_ids(np.lib.format.read_array(opened, allow_pickle=False), file)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text ({error.reason}); an id a line") from error
+    lines = [line.removesuffix("\r") for line in lines]
+    if lines[-1] == "":
+        lines.pop()
+    if "" in lines:
+        raise UserError(f"{file}, line {lines.index('') + 1}: empty; an id a line")
+    whole = bool(lines) and all(WHOLE.fullmatch(line) for line in lines)
+    return as_ids(np.array(lines, np.int64 if whole else np.str_), file)
+
+
+def id_lines(ids: NDArray[Any], name: str) -> bytes:
+    """Ids as such a text.
+
+    Raises:
+        UserError: if one is empty or holds a line break.
+    """
+    for row, value in enumerate(ids.tolist()):
+        if value == "" or (isinstance(value, str) and len(value.splitlines()) != 1):
+            raise UserError(
+                f"{name}: the id of row {row}, {value!r}, is no line of text; write npz instead"
+            )
+    return "".join(f"{value}\n" for value in ids.tolist()).encode()
