@@ -13,6 +13,7 @@ import numpy as np
 
 from bidnn.data.formats.arrays import read_npy, read_npz
 from bidnn.data.formats.digits import load_halves
+from bidnn.data.formats.kinds import check_kind
 from bidnn.data.formats.libsvm.cache import open_cache
 from bidnn.data.formats.libsvm.rows import open_libsvm
 from bidnn.data.formats.libsvm.text import IndexBase
@@ -105,7 +106,8 @@ class LibsvmSource(Source):
             zero, an index mod1size + mod2size means one, neither means one).
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_path: a file to validate on.
-        ids: a file of the rows' ids, in their order: .npy, or text with one a line.
+        ids: the rows' ids, in their order: a table, .npy, or text with one a line.
+        id: the column of a table of ids; null: `id`, or its only one.
         cache: a file of 1 MiB and more is parsed once, into arrays in the folder `FILE.cache`
             beside it, which later runs map; without it, it is read into memory.
     """
@@ -117,6 +119,7 @@ class LibsvmSource(Source):
     ignore_zeroes: bool = False
     val_path: str | None = None
     ids: str | None = None
+    id: str | None = None
     cache: bool = True
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
@@ -128,7 +131,8 @@ class LibsvmSource(Source):
         Raises:
             ValueError, OSError: naming what is wrong with the file or the keys.
         """
-        return with_ids(self._read(required_path(self.path, "data.path"), sizes), self.ids)
+        store = self._read(required_path(self.path, "data.path"), sizes)
+        return with_ids(store, self.ids, self.id)
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Reads the validation file, if there is one."""
@@ -140,6 +144,7 @@ class LibsvmSource(Source):
             own if own is not None else other
             for own, other in zip(declared, sizes or (None, None), strict=True)
         )
+        check_kind(path, "libsvm")
         if first_size is None or second_size is None:
             raise UserError(f"{path}: a libsvm file needs data.mod1size=… and data.mod2size=…")
         store = None
@@ -191,7 +196,8 @@ class NpySource(Source):
             all miss it.
         second: the file of the second modality.
         label: the file of the labels, or None.
-        ids: a file of the rows' ids, in their order: .npy, or text with one a line.
+        ids: the rows' ids, in their order: a table, .npy, or text with one a line.
+        id: the column of a table of ids; null: `id`, or its only one.
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_first: with `val_second`, a pair to validate on.
         val_second: see `val_first`.
@@ -201,6 +207,7 @@ class NpySource(Source):
     second: str | None = None
     label: str | None = None
     ids: str | None = None
+    id: str | None = None
     ignore_zeroes: bool = True
     val_first: str | None = None
     val_second: str | None = None
@@ -213,7 +220,7 @@ class NpySource(Source):
             None if name is None else Path(name) for name in (self.first, self.second, self.label)
         )
         store = read_npy(first, second, label=label, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
-        return with_ids(store, self.ids)
+        return with_ids(store, self.ids, self.id)
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Maps the validation files, if there are any."""
@@ -258,7 +265,66 @@ class MatSource(Source):
         )
 
 
-AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource | MatSource
+@dataclass(slots=True, kw_only=True)
+class TableSource(Source):
+    """Parquet or Arrow tables with columns of vectors; null, or a row of NaN, is missing.
+
+    Attributes:
+        path: a file, a folder of such files, a pattern with `*`, or what Hugging Face's
+            `save_to_disk` made.
+        second_path: likewise, of a table that has the second modality; rows are joined by id, and
+            what has no partner is missing a modality.
+        first: the column of the first modality; with neither name, those of `first` and `second`
+            that are there; with one, rows that all miss the other.
+        second: the column of the second modality.
+        label: the column of the labels, if it is there.
+        id: the column of the ids, texts or whole numbers, if it is there.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        val_path: a table to validate on, with the same columns.
+        val_second_path: the second table to validate on.
+        cache: vectors are read once, into arrays in the folder `FILE.cache` beside it, which later
+            runs map; without it, into temporary ones, each time.
+    """
+
+    path: str | None = None
+    second_path: str | None = None
+    first: str | None = None
+    second: str | None = None
+    label: str | None = "label"
+    id: str | None = "id"
+    ignore_zeroes: bool = True
+    val_path: str | None = None
+    val_second_path: str | None = None
+    cache: bool = True
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Maps the arrays; `sizes` are those of a modality that is not in the table."""
+        required_path(self.path, "data.path")
+        return self._read(self.path or "", self.second_path, sizes)
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Maps those to validate on, if there are any."""
+        if self.val_path is None and self.val_second_path is None:
+            return None
+        required_path(self.val_path, "data.val_path")
+        return self._read(self.val_path or "", self.val_second_path, sizes)
+
+    def _read(self, path: str, second: str | None, sizes: tuple[int, int] | None) -> PairStore:
+        # so late: pyarrow takes a tenth of a second, which other sources do without
+        from bidnn.data.formats.tables.filling import Columns
+        from bidnn.data.formats.tables.store import read_table
+
+        return read_table(
+            path,
+            second,
+            Columns(self.first, self.second, self.label, self.id),
+            ignore_zeroes=self.ignore_zeroes,
+            cache=self.cache,
+            sizes=sizes,
+        )
+
+
+AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource | MatSource | TableSource
 SOURCES: dict[str, type[Source]] = {
     "digits": DigitsSource,
     "arrays": ArraySource,
@@ -266,6 +332,7 @@ SOURCES: dict[str, type[Source]] = {
     "npz": NpzSource,
     "npy": NpySource,
     "mat": MatSource,
+    "table": TableSource,
 }
 
 

@@ -312,7 +312,7 @@ def find_present(
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
     for start in range(0, rows, block):
         part, there = features[start : start + block], present[start : start + block]
-        nan, finite, nonzero = _look_at(part)
+        nan, finite, nonzero = look_at(part)
         let_go(features)
         there &= ~nan
         if not ignore_zeroes:
@@ -340,7 +340,7 @@ def as_flags(mask: NDArray[Any], name: str) -> NDArray[np.bool_]:
     return flags.astype(bool)
 
 
-def _look_at(
+def look_at(
     part: Any,  # noqa: ANN401 — an array or a sparse matrix
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """By row: all NaN, all finite (as float32), anything but zeros."""

@@ -2,6 +2,8 @@
 
 import logging
 from dataclasses import fields, is_dataclass
+from glob import glob, has_magic
+from pathlib import Path
 from typing import Any
 
 from bidnn.data.sources import AnySource, read_alike
@@ -53,9 +55,15 @@ def check_trains_nothing(source: AnySource) -> None:
 
 
 def files_of(source: AnySource) -> list[str]:
-    """The files that a source names, in whichever of its settings."""
+    """The files that a source names, in whichever of its settings; also in folders, by patterns."""
     names = [field.name for field in fields(source)] if is_dataclass(source) else list(vars(source))
-    return [value for name in names if isinstance(value := getattr(source, name), str)]
+    found: list[str] = []
+    for value in (getattr(source, name) for name in names):
+        if isinstance(value, str) and has_magic(value) and not Path(value).exists():
+            found += glob(value, recursive=True)  # noqa: PTH207 — from any folder
+        elif isinstance(value, str):
+            found += [value, *map(str, Path(value).iterdir())] if Path(value).is_dir() else [value]
+    return found
 
 
 def open_rows(

@@ -24,7 +24,10 @@ SETTINGS_FILE = "config.yaml"
 SAMPLE_BYTES = 64 * 2**20
 PACKAGES = ("bidnn", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy")
 ROOT = Path(__file__).resolve().parents[2]
-MAY_CHANGE = ("data.path", "data.first", "data.second", "data.label", "data.cache")
+MAY_CHANGE = (
+    *("data.path", "data.second_path", "data.first", "data.second", "data.label"),
+    *("data.id", "data.ids", "data.cache"),
+)
 
 
 def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None = None) -> None:

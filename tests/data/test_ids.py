@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from bidnn.data.export import export
 from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
@@ -92,6 +94,24 @@ def test_a_text_of_ids_has_one_a_line(tmp_path):
     with pytest.raises(ValueError, match=r"rows.txt.ids: the id of row 1, 'a.nb', is no line of t"):
         export(replace(store, ids=np.array(["a", "a\nb", "c", "d"])), tmp_path / "rows.txt")
     assert not (tmp_path / "rows.txt").exists()
+
+
+def test_ids_beside_may_be_a_column_of_a_table(tmp_path):
+    for number, part in ((9, ["a", "b"]), (10, ["c", "d"])):
+        table = pa.table({"url": part, "width": [1, 2]})
+        parquet.write_table(table, tmp_path / f"metadata_{number}.parquet")
+    np.save(tmp_path / "f.npy", ROWS)
+    both = {"first": str(tmp_path / "f.npy"), "second": str(tmp_path / "f.npy")}
+    ids = str(tmp_path / "metadata_*.parquet")
+    assert NpySource(**both, ids=ids, id="url").open(None).ids.tolist() == list("abcd")
+    with pytest.raises(ValueError, match=r"data.id=id: .* no column id; did you mean width\?"):
+        NpySource(**both, ids=ids).open(None)
+    parquet.write_table(pa.table({"url": [4, 3, 2, 1]}), tmp_path / "one.parquet")
+    found = NpySource(**both, ids=str(tmp_path / "one.parquet")).open(None)
+    assert found.ids.tolist() == [4, 3, 2, 1]
+    (tmp_path / "ids.txt").write_text("a\nb\nc\nd\n")
+    with pytest.raises(ValueError, match=r"data.id=url: names a column of a table, and data.ids="):
+        NpySource(**both, ids=str(tmp_path / "ids.txt"), id="url").open(None)
 
 
 def test_a_mat_file_names_its_ids(tmp_path):

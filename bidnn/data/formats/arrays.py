@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from bidnn.data.formats.kinds import check_kind
 from bidnn.data.ids import as_ids
 from bidnn.data.store import MappedFile, PairStore, find_present
 from bidnn.errors import UserError
@@ -243,6 +244,7 @@ def open_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         OSError: if it cannot be read.
     """
     check_file(path)
+    check_kind(path, "npz")
     with readable(path, "npz file"), path.open("rb") as file:  # np.load leaves a broken one open
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.ndarray):
@@ -265,11 +267,9 @@ def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 def _map_npy(path: Path) -> NDArray[Any]:
     check_file(path)
+    check_kind(path, "npy")
     with readable(path, "npy file"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise UserError(f"{path}: an npz archive; use data=npz for it")
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 

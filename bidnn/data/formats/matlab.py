@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
 from bidnn.data.formats.arrays import check_file, store_arrays
+from bidnn.data.formats.kinds import check_kind
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import readable
@@ -56,6 +57,7 @@ def read_mat(
         OSError: if it cannot be read.
     """
     check_file(path)
+    check_kind(path, "mat")
     asked: tuple[str | None, ...] = names if any(names) else ("first", "second")
     with readable(path, ".mat file"):
         found = _load(path, [name for name in (*asked, label, ids) if name is not None])

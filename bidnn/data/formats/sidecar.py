@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file
+from bidnn.data.formats.kinds import kind_of
 from bidnn.data.ids import as_ids
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -17,13 +19,14 @@ from bidnn.files import readable
 WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
-def with_ids(store: PairStore, file: str | None) -> PairStore:
+def with_ids(store: PairStore, file: str | None, column: str | None = None) -> PairStore:
     """The rows with the ids of a file; without one, as they are.
 
     Args:
         store: the rows.
-        file: `.npy`: an array; else UTF-8 text, an id a line, of which int64 is made where each is
-            a whole number.
+        file: a table (see `open_table`); `.npy`: an array; else UTF-8 text, an id a line, of which
+            int64 is made where each is a whole number.
+        column: of a table; None: `id`, or the only one.
 
     Raises:
         UserError: if two are alike, or there is not one for each row.
@@ -31,7 +34,7 @@ def with_ids(store: PairStore, file: str | None) -> PairStore:
     """
     if file is None:
         return store
-    ids = read_ids(file)
+    ids = read_ids(file, column)
     if len(ids) != len(store):
         raise UserError(
             f"{file}: {len(ids)} ids for the {len(store)} rows of {store.name}; one for each, in "
@@ -40,9 +43,14 @@ def with_ids(store: PairStore, file: str | None) -> PairStore:
     return replace(store, ids=ids)
 
 
-def read_ids(file: str) -> NDArray[Any]:
+def read_ids(file: str, column: str | None = None) -> NDArray[Any]:
     """The ids in a file, see `with_ids`."""
     path = Path(file)
+    kind = kind_of(path)
+    if path.is_dir() or (not path.exists() and has_magic(file)) or (kind and kind[1] == "table"):
+        return _of_table(file, column)
+    if column is not None:
+        raise UserError(f"data.id={column}: names a column of a table, and data.ids={file} is none")
     check_file(path)
     if path.suffix.lower() == ".npy":
         with readable(path, "npy file"), path.open("rb") as opened:
@@ -58,6 +66,20 @@ def read_ids(file: str) -> NDArray[Any]:
         raise UserError(f"{file}, line {lines.index('') + 1}: empty; an id a line")
     whole = bool(lines) and all(WHOLE.fullmatch(line) for line in lines)
     return as_ids(np.array(lines, np.int64 if whole else np.str_), file)
+
+
+def _of_table(file: str, column: str | None) -> NDArray[Any]:
+    # so late: pyarrow takes a tenth of a second
+    from bidnn.data.formats.tables.files import open_table
+    from bidnn.data.formats.tables.rows import read_names
+
+    table = open_table(file)
+    if column is None:
+        column = table.schema.names[0] if len(table.schema.names) == 1 else "id"
+    table.check_column(column, "data.id")
+    ids = read_names(table, column, None).ids
+    assert ids is not None
+    return ids
 
 
 def id_lines(ids: NDArray[Any], name: str) -> bytes:

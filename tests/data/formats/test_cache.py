@@ -176,7 +176,7 @@ def test_where_no_cache_can_be_written_the_rows_are_read_into_memory(text, monke
     def fails(*_):
         raise OSError(error, "no")
 
-    monkeypatch.setattr(rooms, "_append", fails)
+    monkeypatch.setattr(rooms, "append", fails)
     store = opened(text)
     assert not is_mapped(store.first)
     assert_same(store, plain)

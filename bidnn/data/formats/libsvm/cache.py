@@ -6,9 +6,7 @@ The folder may be deleted at any time.
 """
 
 import hashlib
-import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ from scipy.sparse import csr_array
 
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.formats.libsvm.text import Digest, LibsvmError, changed_error, iter_libsvm
+from bidnn.data.formats.mapped import append, map_array, open_mapped
 from bidnn.data.store import MappedFile, PairStore, Reading
-from bidnn.files import remove_leftovers, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -52,46 +50,33 @@ def open_cache(path: Path, sizes: tuple[int, int], base: IndexBase) -> PairStore
         return None  # whoever reads the text says what is wrong
     origin = f"{content[:32]}-{FORMAT}-"
     folder = path.with_name(f"{path.name}.cache") / f"{origin}{sizes[0]}-{sizes[1]}-{base.value}"
-    store = _open(folder, sizes, str(path))
-    if store is None:
-        try:
-            if folder.is_dir():
-                log.warning("%s: damaged, or changed since it was made; it is made anew", folder)
-                shutil.rmtree(folder)
-            with whole_folder(folder) as temporary:
-                if _fill(temporary, path, sizes, base) != content:
-                    raise changed_error(path)
-            _remove_stale(folder.parent, origin)
-        except LibsvmError:
-            raise
-        except OSError as error:
-            reason = error.strerror or str(error)
-            log.info(
-                "%s: no cache can be made beside it (%s); it is read into memory", path, reason
-            )
-            return None
-        store = _open(folder, sizes, str(path))
-    return store
+    try:
+        meta = open_mapped(folder, origin, lambda empty: _fill(empty, path, sizes, base, content))
+    except LibsvmError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        log.info("%s: no cache can be made beside it (%s); it is read into memory", path, reason)
+        return None
+    return None if meta is None else _open(folder, meta, sizes, str(path))
 
 
-def _remove_stale(folder: Path, origin: str) -> None:
-    """Removes what was made of other contents; who has it mapped keeps it until he is done."""
-    remove_leftovers(folder)
-    for cache in folder.iterdir():
-        if not cache.name.startswith((origin, ".")):
-            shutil.rmtree(cache, ignore_errors=True)
+def _fill(
+    folder: Path, path: Path, sizes: tuple[int, int], base: IndexBase, content: str
+) -> dict[str, Any]:
+    """Parses the file into a folder; returns what there is.
 
-
-def _fill(folder: Path, path: Path, sizes: tuple[int, int], base: IndexBase) -> str:
-    """Parses the file into a folder; returns the SHA-256 of what was parsed."""
+    Raises:
+        LibsvmError: if its SHA-256 is no longer `content`.
+    """
     digest = hashlib.sha256()
     meta = _parse(path, sizes, base, folder, digest)
     for part in PARTS:
         if meta[part]["values"] >= DENSE_SHARE * meta["rows"] * meta[part]["columns"]:
             _make_dense(folder, part, meta)
-    meta["files"] = {file.name: _state(file) for file in folder.iterdir()}
-    (folder / "meta.json").write_text(json.dumps(meta) + "\n")
-    return digest.hexdigest()
+    if digest.hexdigest() != content:
+        raise changed_error(path)
+    return meta
 
 
 def _parse(
@@ -102,19 +87,19 @@ def _parse(
     edges = ((0, sizes[0]), (sizes[0], sum(sizes)))
     for part, size in zip(PARTS, sizes, strict=True):
         meta[part] = {"columns": size, "values": 0, "dense": False}
-        _append(folder / f"{part}.starts", np.zeros(1, np.int64))
-        _append(folder / f"{part}.indices", np.zeros(0, np.int32))
-        _append(folder / f"{part}.values", np.zeros(0, np.float32))
+        append(folder / f"{part}.starts", np.zeros(1, np.int64))
+        append(folder / f"{part}.indices", np.zeros(0, np.int32))
+        append(folder / f"{part}.values", np.zeros(0, np.float32))
     for block in iter_libsvm(path, *sizes, index_base=base, digest=digest):
         for part, (low, high) in zip(PARTS, edges, strict=True):
             rows = block.matrix[:, low:high]
             starts = rows.indptr[1:].astype(np.int64) + meta[part]["values"]
-            _append(folder / f"{part}.starts", starts)
-            _append(folder / f"{part}.indices", rows.indices.astype(np.int32, copy=False))
-            _append(folder / f"{part}.values", rows.data)
-            _append(folder / f"{part}.present", np.diff(rows.indptr) > 0)
+            append(folder / f"{part}.starts", starts)
+            append(folder / f"{part}.indices", rows.indices.astype(np.int32, copy=False))
+            append(folder / f"{part}.values", rows.data)
+            append(folder / f"{part}.present", np.diff(rows.indptr) > 0)
             meta[part]["values"] += int(rows.nnz)
-        _append(folder / "labels.txt", np.frombuffer(_lines(block.labels), np.uint8))
+        append(folder / "labels.txt", np.frombuffer(_lines(block.labels), np.uint8))
         meta["rows"] += len(block.labels)
         meta["index_base"] = block.index_base.value
         meta["label_length"] = max(meta["label_length"], block.labels.dtype.itemsize // 4)
@@ -130,13 +115,8 @@ def _widen(path: Path) -> None:
     narrow = np.memmap(path, np.int32, "r")
     wide = path.with_suffix(".wide")
     for start in range(0, len(narrow), 2**22):
-        _append(wide, narrow[start : start + 2**22].astype(np.int64))
+        append(wide, narrow[start : start + 2**22].astype(np.int64))
     wide.replace(path)
-
-
-def _append(path: Path, values: NDArray[Any]) -> None:
-    with path.open("ab") as file:
-        file.write(np.ascontiguousarray(values).data)
 
 
 def _lines(labels: NDArray[np.str_]) -> bytes:
@@ -149,7 +129,7 @@ def _make_labels(folder: Path, meta: dict[str, Any]) -> None:
     with (folder / "labels.txt").open(encoding="utf-8", newline="\n") as file:
         while lines := file.readlines(LABEL_BYTES):
             labels = np.array([line.removesuffix("\n") for line in lines], dtype=kind)
-            _append(folder / "labels", labels.view(np.uint8))
+            append(folder / "labels", labels.view(np.uint8))
     (folder / "labels.txt").unlink()
 
 
@@ -165,20 +145,12 @@ def _make_dense(folder: Path, part: str, meta: dict[str, Any]) -> None:
     meta[part]["dense"] = True
 
 
-def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore | None:
-    """The rows; None if there are none, or a file is gone or was changed since it was made."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-        whole = all(_state(folder / file) == state for file, state in meta["files"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        return None
+def _open(folder: Path, meta: dict[str, Any], sizes: tuple[int, int], name: str) -> PairStore:
     rows = meta["rows"]
     present = [np.fromfile(folder / f"{part}.present", np.bool_) for part in PARTS]
-    labels = _map(folder / "labels", f"<U{meta['label_length']}", (rows,))
+    labels = map_array(folder / "labels", f"<U{meta['label_length']}", (rows,))
     first, second = (
-        _map(folder / f"{part}.matrix", np.float32, (rows, size))
+        map_array(folder / f"{part}.matrix", np.float32, (rows, size))
         if meta[part]["dense"]
         else _sparse(folder, part, meta)
         for part, size in zip(PARTS, sizes, strict=True)
@@ -188,25 +160,15 @@ def _open(folder: Path, sizes: tuple[int, int], name: str) -> PairStore | None:
     return PairStore(first, second, np.stack(present, axis=1), labels, name, reading, files)
 
 
-def _state(file: Path) -> list[int]:
-    """What tells of a change: size, and time of the last change."""
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
-
-
 def _sparse(folder: Path, part: str, meta: dict[str, Any]) -> csr_array:
     count = meta[part]["values"]
     kind = np.int64 if count >= WIDE_FROM else np.int32
-    starts = _map(folder / f"{part}.starts", np.int64, (meta["rows"] + 1,)).astype(kind, copy=False)
-    indices = _map(folder / f"{part}.indices", kind, (count,))
-    values = _map(folder / f"{part}.values", np.float32, (count,))
+    starts = map_array(folder / f"{part}.starts", np.int64, (meta["rows"] + 1,)).astype(
+        kind, copy=False
+    )
+    indices = map_array(folder / f"{part}.indices", kind, (count,))
+    values = map_array(folder / f"{part}.values", np.float32, (count,))
     shape = (meta["rows"], meta[part]["columns"])
     matrix = csr_array((values, indices, starts), shape=shape, copy=False)
     matrix.has_canonical_format = True
     return matrix
-
-
-def _map(path: Path, kind: Any, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ANN401 — a dtype
-    if not all(shape):
-        return np.zeros(shape, kind)
-    return np.memmap(path, kind, "r", shape=shape)

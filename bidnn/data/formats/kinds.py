@@ -1,0 +1,45 @@
+"""What a file is by its first bytes, and which `data=` reads it."""
+
+from pathlib import Path
+
+from bidnn.errors import UserError
+
+_KINDS = (
+    (b"PAR1", "a parquet file", "table"),
+    (b"PARE", "an encrypted parquet file", "table"),
+    (b"ARROW1", "an Arrow file", "table"),
+    (b"\xff\xff\xff\xff", "an Arrow stream", "table"),
+    (b"PK\x03\x04", "an npz archive", "npz"),
+    (b"\x93NUMPY", "an npy file", "npy"),
+    (b"MATLAB", "a .mat file", "mat"),
+)
+
+
+def check_kind(path: Path, wanted: str) -> None:
+    """Refuses a file of a kind that another source reads.
+
+    Args:
+        path: the file; one that cannot be read passes.
+        wanted: the source that is to read it, as in `data=`.
+
+    Raises:
+        UserError: naming the kind and the source for it.
+    """
+    kind = kind_of(path)
+    if kind is not None and kind[1] != wanted:
+        raise UserError(f"{path}: {kind[0]}, which data={wanted} does not read; use data={kind[1]}")
+
+
+def kind_of(path: Path) -> tuple[str, str] | None:
+    """What a file is, in words, and the source that reads it; None if its first bytes do not say.
+
+    Text says nothing, nor does HDF5, which no source reads (a .mat file of version 7.3 is such).
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(8)
+    except OSError:
+        return None
+    found = (kind for kind in _KINDS if begin.startswith(kind[0]))
+    _, words, source = next(found, (b"", "", ""))
+    return (words, source) if words else None

@@ -1,0 +1,195 @@
+"""The files that a table is in: parquet, Arrow files and streams, folders and patterns of them."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from glob import glob, has_magic
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from bidnn.data.formats.arrays import check_file
+from bidnn.data.formats.kinds import check_kind, kind_of
+from bidnn.errors import UserError
+from bidnn.files import readable
+
+BATCH_BYTES = 16 * 2**20
+SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
+_STREAM = b"\xff\xff\xff\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """A table in one file or several, whose rows follow each other.
+
+    Attributes:
+        name: as it was given, for messages.
+        files: in the order of the rows.
+        schema: of the first.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    schema: pa.Schema
+
+    def check_column(self, column: str, key: str) -> None:
+        """Refuses a column that the first file does not have.
+
+        Raises:
+            UserError: naming the nearest that it has.
+        """
+        _check_columns(self.name, self.schema, [column], key)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of some columns, some 16 MiB at a time.
+
+        Raises:
+            UserError: if a file is damaged, or lacks a column.
+            OSError: if one cannot be read.
+        """
+        for path in self.files:
+            _check_columns(str(path), _schema(path), columns)
+            if is_parquet(path):
+                yield from _parquet_batches(path, columns)
+            else:
+                yield from _arrow_batches(path, columns)
+
+
+def open_table(path: str) -> TableFiles:
+    """Finds the files of a table.
+
+    Args:
+        path: a file, a folder of such files, a pattern with `*`, or what Hugging Face's
+            `save_to_disk` made; in a folder and by a pattern they follow each other by number.
+
+    Raises:
+        UserError: if there is none, or one is no table, or cut off.
+        OSError: if one cannot be read.
+    """
+    files = _find(path)
+    for file in files:
+        check_file(file)
+        check_kind(file, "table")
+        if kind_of(file) is None:
+            raise UserError(f"{file}: neither a parquet file nor an Arrow one")
+    return TableFiles(path, tuple(files), _schema(files[0]))
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether it is a parquet file, by its first bytes."""
+    with path.open("rb") as file:
+        return file.read(3) == b"PAR"
+
+
+def _find(path: str) -> list[Path]:
+    given = Path(path)
+    if given.is_dir():
+        return _in_folder(given)
+    if given.exists() or not has_magic(path):
+        return [given]
+    found = [Path(name) for name in glob(path, recursive=True)]  # noqa: PTH207 — from any folder
+    files = sorted((file for file in found if file.is_file()), key=_by_number)
+    if not files:
+        raise UserError(f"data.path={path}: no file is named so")
+    return files
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    if (folder / "dataset_dict.json").is_file():
+        splits = sorted(part.name for part in folder.iterdir() if part.is_dir())
+        raise UserError(
+            f"{folder}: several tables, {', '.join(splits)}; name one, such as {folder / splits[0]}"
+            if splits
+            else f"{folder}: a folder of several tables, of which none is there"
+        )
+    state = folder / "state.json"
+    if state.is_file():
+        with readable(state, "state of a saved data set"):
+            names = [file["filename"] for file in json.loads(state.read_text())["_data_files"]]
+        files = [folder / name for name in names]
+    else:
+        inside = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        files = sorted((file for file in inside if file.is_file()), key=_by_number)
+    if not files:
+        raise UserError(f"{folder}: no file in it that ends in {', '.join(SUFFIXES)}")
+    return files
+
+
+def _by_number(path: Path) -> list[tuple[bool, int, str]]:
+    """Sorts part-2 before part-10."""
+    pieces = re.split(r"(\d+)", str(path))
+    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces]
+
+
+def _schema(path: Path) -> pa.Schema:
+    if is_parquet(path):
+        with _parquet(path) as file:
+            return file.schema_arrow
+    with _arrow(path) as reader:
+        return reader.schema
+
+
+def _check_columns(name: str, schema: pa.Schema, columns: Sequence[str], key: str = "") -> None:
+    for column in columns:
+        count = schema.names.count(column)
+        if count == 1:
+            continue
+        if count:
+            raise UserError(f"{name}: {count} columns named {column}; rename all but one")
+        near = get_close_matches(column, schema.names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(schema.names)}"
+        asked = f"{key}={column}: " if key else ""
+        raise UserError(f"{asked}{name} has no column {column}; {hint}")
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[parquet.ParquetFile]:
+    """Opens a parquet file, of which pages are read as they are needed, not whole columns."""
+    with readable(path, "parquet file"), parquet.ParquetFile(path, buffer_size=2**20) as file:
+        yield file
+
+
+def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with _parquet(path) as file:
+        rows = _rows_in_batch(file, columns)
+        yield from file.iter_batches(batch_size=rows, columns=list(columns))
+
+
+def _rows_in_batch(file: parquet.ParquetFile, columns: Sequence[str]) -> int:
+    if not file.num_row_groups:
+        return 1
+    group = file.metadata.row_group(0)
+    parts = (group.column(number) for number in range(group.num_columns))
+    size: int = sum(
+        part.total_uncompressed_size
+        for part in parts
+        if any(part.path_in_schema == c or part.path_in_schema.startswith(f"{c}.") for c in columns)
+    )
+    rows: int = group.num_rows
+    return max(64, min(2**17, BATCH_BYTES * max(1, rows) // max(1, size)))
+
+
+@contextmanager
+def _arrow(path: Path) -> Iterator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader]:
+    with readable(path, "Arrow file"), pa.memory_map(str(path)) as mapped:
+        stream = mapped.read(4) == _STREAM
+        mapped.seek(0)
+        with (pa.ipc.open_stream if stream else pa.ipc.open_file)(mapped) as reader:
+            yield reader
+
+
+def _arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with _arrow(path) as reader:
+        if isinstance(reader, pa.RecordBatchFileReader):
+            whole = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        else:
+            whole = iter(reader)
+        for batch in whole:
+            part = batch.select(list(columns))
+            rows = max(64, BATCH_BYTES * max(1, len(part)) // max(1, part.nbytes))
+            for start in range(0, len(part), rows):
+                yield part.slice(start, rows)

@@ -1,0 +1,122 @@
+"""What rows of tables are called, and which rows of two tables belong together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidnn.data.formats.tables.columns import check_ids, ids, labels
+from bidnn.data.formats.tables.files import TableFiles
+from bidnn.data.ids import as_ids
+from bidnn.errors import UserError
+from bidnn.memory import check_memory
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The ids and the labels of a table's rows, each None where there is no such column."""
+
+    ids: NDArray[Any] | None
+    labels: NDArray[np.str_] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The rows of one table or two.
+
+    Attributes:
+        names: ids and labels of all rows.
+        places: for each table, the row that each of its rows is a part of; None: its own number.
+        counts: ids in both tables, in the first only, in the second only; None of one table.
+    """
+
+    names: Names
+    places: list[NDArray[np.int64] | None]
+    counts: tuple[int, int, int] | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows there are, where ids tell."""
+        return None if self.names.ids is None else len(self.names.ids)
+
+
+def read_names(table: TableFiles, id_column: str | None, label_column: str | None) -> Names:
+    """Reads ids and labels, which are kept in memory.
+
+    Raises:
+        UserError: if ids are not unique, or null; or labels are no texts or numbers.
+    """
+    wanted = [column for column in (id_column, label_column) if column is not None]
+    if not wanted:
+        return Names(None, None)
+    if id_column is not None:
+        check_ids(table.schema.field(id_column).type, f"{table.name}, column {id_column}")
+    found: dict[str, list[NDArray[Any]]] = {"id": [], "label": []}
+    rows = 0
+    for batch in table.batches(list(dict.fromkeys(wanted))):
+        if id_column is not None:
+            where = f"{table.name}, column {id_column}"
+            found["id"].append(ids(batch.column(id_column), where, rows))
+        if label_column is not None:
+            where = f"{table.name}, column {label_column}"
+            found["label"].append(labels(batch.column(label_column), where))
+        rows += len(batch)
+    for name, parts in found.items():
+        widest = max((part.dtype.itemsize for part in parts), default=0)
+        check_memory(
+            2 * rows * widest,
+            f"{table.name}, its {name}s, of which the longest has {widest // 4} characters; "
+            f"data.{name}=null does without",
+        )
+    return Names(
+        None if id_column is None else as_ids(_joined(found["id"]), table.name),
+        None if label_column is None else _joined(found["label"]),
+    )
+
+
+def join(first: TableFiles, second: TableFiles, names: tuple[Names, Names]) -> Joined:
+    """Puts rows of the same id together: first those of the first table, then the others.
+
+    Raises:
+        UserError: if one's ids are texts and the other's numbers.
+    """
+    one, other = (known.ids for known in names)
+    assert one is not None
+    assert other is not None
+    if one.dtype.kind != other.dtype.kind and len(one) and len(other):
+        kinds = ["texts" if part.dtype.kind == "U" else "whole numbers" for part in (one, other)]
+        raise UserError(
+            f"ids are {kinds[0]} in {first.name} and {kinds[1]} in {second.name}; make them alike"
+        )
+    rows = {value: row for row, value in enumerate(one.tolist())}
+    known = [rows.get(value, -1) for value in other.tolist()]
+    places = np.array(known, np.int64)
+    new = np.flatnonzero(places < 0)
+    both = len(other) - len(new)
+    places[new] = len(one) + np.arange(len(new))
+    whole = np.concatenate([one, other[new]]) if len(new) else one
+    texts = _joined_labels(names, places, len(whole))
+    counts = (both, len(one) - both, len(new))
+    return Joined(Names(whole, texts), [None, places], counts)
+
+
+def _joined_labels(
+    names: tuple[Names, Names], places: NDArray[np.int64], rows: int
+) -> NDArray[np.str_] | None:
+    """The first table's labels, and the second's where the first has none."""
+    one, other = (known.labels for known in names)
+    kinds = [part.dtype for part in (one, other) if part is not None]
+    if not kinds:
+        return None
+    whole = np.zeros(rows, np.result_type(*kinds))
+    if other is not None:
+        whole[places] = other
+    if one is not None:
+        head = whole[: len(one)]
+        head[one != ""] = one[one != ""]
+    return whole
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.str_)
