@@ -1,6 +1,8 @@
 """Reads files of finished vectors, whoever wrote them."""
 
 from dataclasses import dataclass
+from functools import partial
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file, label_texts, open_npz
+from bidnn.data.formats.kinds import kind_of
 from bidnn.data.formats.libsvm.text import MAX_COLUMNS, read_libsvm
 from bidnn.data.ids import as_ids
 from bidnn.data.store import as_flags
@@ -34,17 +37,20 @@ class Vectors:
 
 
 def read_vectors(path: Path, array: str = "embedding") -> Vectors:
-    """Reads an npz file of `embedding` (or another array), `label`, `present`, `id`; npy; libsvm.
+    """Reads a file of `embedding` (or another array), `label`, `id` and what is present.
 
     Args:
-        path: .npz and .npy say so, anything else is libsvm, plain or .gz.
-        array: the name of the vectors in an npz file.
+        path: .npz and .npy say so; parquet or Arrow by its first bytes, or a folder or pattern of
+            such; anything else is libsvm, plain or .gz.
+        array: the name of the vectors in an npz file or a table.
 
     Raises:
         ValueError: if it is no such file, the vectors are no matrix of finite numbers, or there is
             not one label for each.
         OSError: if it cannot be read.
     """
+    if is_table(path):
+        return _read_table(path, array)
     check_file(path)
     kind = path.suffix.lower()
     labels = present = ids = None
@@ -65,6 +71,50 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
         None if present is None else _as_present(present, len(values), path),
         None if ids is None else _as_ids(ids, len(values), path),
     )
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is read as a table: by first bytes, or a folder or a pattern."""
+    kind = kind_of(path)
+    pattern = has_magic(str(path)) and not path.exists()
+    return path.is_dir() or pattern or (kind is not None and kind[1] == "table")
+
+
+def _read_table(path: Path, array: str) -> Vectors:
+    # so late: pyarrow takes a tenth of a second, which other formats do without
+    from bidnn.data.formats.tables.columns import check_vectors, vectors
+    from bidnn.data.formats.tables.files import open_table
+    from bidnn.data.formats.tables.rows import read_names
+
+    table = open_table(str(path))
+    table.check_column(array, "--array")
+    check_vectors(table.schema.field(array).type, f"{path}, column {array}")
+    there = [name if name in table.schema.names else None for name in ("id", "label")]
+    names = read_names(table, *there)
+    marks = [name for name in ("present_first", "present_second") if name in table.schema.names]
+    parts: list[NDArray[np.float32]] = []
+    flags: list[NDArray[np.bool_]] = []
+    rows, size = 0, None
+    for batch in table.batches([array, *marks]):
+        where = partial(_row, rows)
+        values, known = vectors(batch.column(array), size, f"{path}, column {array}", where)
+        if not known.all():
+            raise UserError(
+                f"{path}, row {rows + int(np.argmin(known))} counted from 0: no vector in column "
+                f"{array}; leave such rows out"
+            )
+        size, rows = values.shape[1], rows + len(values)
+        parts.append(values)
+        if len(marks) == 2:
+            pair = [batch.column(name).to_numpy(zero_copy_only=False) for name in marks]
+            flags.append(as_flags(np.stack(pair, axis=1), f"{path}, present"))
+    whole = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    present = np.concatenate(flags) if flags else None
+    return Vectors(_as_vectors(whole, path), names.labels, present, names.ids)
+
+
+def _row(first: int, row: int) -> str:
+    return f"row {first + row} counted from 0"
 
 
 def _read_text(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:

@@ -1,4 +1,4 @@
-"""What a trained model writes: embeddings or completed modalities, as libsvm, npz or npy."""
+"""What a trained model writes: embeddings or completed modalities, in any format."""
 
 import logging
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from glob import escape, glob
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,9 @@ class OutputConfig:
     """What is written, where and when.
 
     Attributes:
-        path: the file, `%e` in it being the epoch in five digits, or `final`; .npz and .npy choose
-            these formats, other formats' suffixes are refused, anything else is libsvm text;
-            null: nothing is written.
+        path: the file, `%e` in it being the epoch in five digits, or `final`; .npz, .npy and
+            .parquet choose these formats, other formats' suffixes are refused, anything else is
+            libsvm text; null: nothing is written.
         kind: embeddings, or both modalities with what was missing translated.
         l2_norm: each half to unit length, then the row.
         zero_based: indices of a libsvm file start at 0, not at 1.
@@ -156,7 +157,7 @@ def write_output(
     """
     path = output_path(config, epoch)
     blocks = infer(model, store, config.kind, l2_norm=config.l2_norm)
-    _write(path, ahead(blocks), store, config, widths(model, config.kind))
+    _write(path, ahead(blocks), store, config, model)
     return path
 
 
@@ -204,7 +205,7 @@ def join_parts(
                 yield Block(rows, found[:, : halves[0]], found[:, halves[0] :])
 
     try:
-        _write(path, blocks(), store, config, halves)
+        _write(path, blocks(), store, config, model)
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -230,15 +231,38 @@ def widths(model: Model, kind: OutputKind) -> tuple[int, int]:
     return model.mod1size, model.mod2size
 
 
+def _about(model: Model, config: OutputConfig) -> dict[str, str]:
+    """What an output says of the model that it is of."""
+    network = model.network.config
+    return {
+        "bidnn.version": version("bidnn"),
+        "bidnn.kind": config.kind.value,
+        "bidnn.l2_norm": str(config.l2_norm).lower(),
+        "bidnn.model": network.architecture.value,
+        "bidnn.mod1size": str(model.mod1size),
+        "bidnn.mod2size": str(model.mod2size),
+        "bidnn.hdn": str(network.hdn),
+        "bidnn.rep": str(network.rep),
+        "bidnn.missing": model.missing.value,
+    }
+
+
 def _write(
     path: Path,
     blocks: Iterable[Block],
     store: PairStore,
     config: OutputConfig,
-    halves: tuple[int, int],
+    model: Model,
 ) -> None:
     joined, empty = config.kind is OutputKind.embedding, True
-    table = Table(halves, store.present, store.labels, joined=joined, ids=store.ids)
+    table = Table(
+        widths(model, config.kind),
+        store.present,
+        store.labels,
+        joined=joined,
+        ids=store.ids,
+        about=_about(model, config),
+    )
     form = format_of(path)
     if store.ids is not None and not form.keeps_ids:
         log.info("%s: has no place for ids; its rows are in their order, .npz has them", path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from bidnn.data.vectors import Vectors, read_vectors
+from bidnn.data.vectors import Vectors, is_table, read_vectors
 from bidnn.errors import UserError
 from bidnn.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from bidnn.evaluation.clustering import kmeans_scores
@@ -60,7 +60,7 @@ def evaluate(given: argparse.Namespace) -> dict[str, float]:
     if by_presence and queries.present is None:
         raise UserError(
             f"{given.file}: no array `present`, which --measures {by_presence[0]} needs; "
-            "scripts/embed.py writes it to npz files"
+            "scripts/embed.py writes it to npz and parquet files"
         )
     metrics = _retrieval(given, queries, documents)
     if wanted:
@@ -85,8 +85,12 @@ def _check(given: argparse.Namespace) -> None:
     if given.clusters is not None and given.clusters < 1:
         raise UserError(f"--clusters {given.clusters}: must be at least 1")
     files = [file for file in (given.file, given.documents) if file is not None]
-    if given.array is not None and not any(Path(f).suffix.lower() == ".npz" for f in files):
-        raise UserError(f"--array {given.array}: names an array of an npz file, and none is given")
+    several = any(Path(f).suffix.lower() == ".npz" or is_table(Path(f)) for f in files)
+    if given.array is not None and not several:
+        raise UserError(
+            f"--array {given.array}: names an array of an npz file or a column of a table, and "
+            "none is given"
+        )
     if given.items is not None and "mixed" not in given.measures:
         raise UserError("--items has no meaning without --measures mixed")
     if given.by is not None and given.qrels is not None:
@@ -240,14 +244,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bidnn evaluate",
         description="Retrieval, clustering and classification metrics of a file of vectors "
-        "(.npz, .npy or libsvm). Every row is a query by cosine, against all others or against "
-        "--documents. The last line is a JSON object, which scripts/train.py logs if this is its "
-        "output.command.",
+        "(.npz, .npy, parquet or libsvm). Every row is a query by cosine, against all others or "
+        "against --documents. The last line is a JSON object, which scripts/train.py logs if this "
+        "is its output.command.",
     )
     add = parser.add_argument
     add("file", help="vectors of the queries")
     add("--documents", metavar="FILE", help="vectors that are searched, if not the same")
-    add("--array", help="name of the vectors in an npz file (embedding)")
+    add("--array", help="name of the vectors in an npz file or a table (embedding)")
     add("--by", choices=["label", "pair"], help="what is relevant (label); 3,7: two labels")
     add("--k", type=int, nargs="+", default=[1, 5, 10], help="cutoffs of precision, recall, nDCG")
     add(

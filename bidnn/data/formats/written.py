@@ -1,6 +1,6 @@
 """Which formats rows are written in, and how the name of a file says so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bidnn.data.formats.array_writers import write_npy, write_npz
 from bidnn.data.formats.libsvm.writer import check_labels, write_text
-from bidnn.data.formats.writing import Writer
+from bidnn.data.formats.writing import Block, Table, Writer
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 
@@ -54,13 +54,23 @@ class Format:
         return len(store) * (values + files * (texts + 2))
 
 
+def _write_parquet(
+    path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
+) -> dict[str, Path]:
+    # so late: pyarrow takes a tenth of a second, which other formats do without
+    from bidnn.data.formats.tables.writer import write_parquet
+
+    return write_parquet(path, table, blocks, zero_based=zero_based)
+
+
 FORMATS = {
     ".npz": Format("npz", write_npz, 4, keeps_zeros=True, second_waits=True, keeps_ids=True),
     ".npy": Format("npy", write_npy, 4, keeps_zeros=True),
+    ".parquet": Format("table", _write_parquet, 4, keeps_zeros=True, keeps_ids=True),
 }
 TEXT = Format("libsvm", write_text, 12, keeps_zeros=False, check_labels=check_labels)
 NOT_WRITTEN = (
-    ".parquet .arrow .feather .orc .avro .h5 .hdf5 .nc .mat .csv .tsv .json .jsonl .xls .xlsx .pkl "
+    ".arrow .feather .orc .avro .h5 .hdf5 .nc .mat .csv .tsv .json .jsonl .xls .xlsx .pkl "
     ".pickle .pt .pth .ckpt .safetensors .gz .bz2 .xz .zst .zip .tar"
 )
 
@@ -74,7 +84,7 @@ def format_of(path: Path) -> Format:
     suffix = path.suffix.lower()
     if suffix in NOT_WRITTEN.split():
         raise UserError(
-            f"output.path={path}: {suffix} is not written; name it {' or '.join(FORMATS)}, or .txt "
+            f"output.path={path}: {suffix} is not written; name it {', '.join(FORMATS)}, or .txt "
             "for libsvm text"
         )
     return FORMATS.get(suffix, TEXT)

@@ -149,7 +149,8 @@ def _check_columns(name: str, schema: pa.Schema, columns: Sequence[str], key: st
 @contextmanager
 def _parquet(path: Path) -> Iterator[parquet.ParquetFile]:
     """Opens a parquet file, of which pages are read as they are needed, not whole columns."""
-    with readable(path, "parquet file"), parquet.ParquetFile(path, buffer_size=2**20) as file:
+    options = {"buffer_size": 2**20, "pre_buffer": False}
+    with readable(path, "parquet file"), parquet.ParquetFile(path, **options) as file:
         yield file
 
 
