@@ -12,6 +12,7 @@ from pyarrow import feather, parquet
 
 from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
 from bidnn.data.formats.matlab import read_mat
+from bidnn.data.formats.tables.files import open_table
 from bidnn.data.sources import LibsvmSource, TableSource
 from bidnn.data.store import is_mapped
 
@@ -371,3 +372,18 @@ def test_where_no_cache_can_be_written_the_table_is_read_all_the_same(rows, tmp_
     Path(f"{path}.cache").write_text("a file in its way")
     assert_same(opened(path), rows)
     assert "t.parquet: no cache can be made beside it" in caplog.text
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_a_large_row_group_or_many_are_read_piece_by_piece(tmp_path, monkeypatch, groups):
+    values = pa.array(np.random.default_rng(0).normal(size=2**23).astype("f4"))  # 32 MiB
+    table = pa.table({"first": pa.FixedSizeListArray.from_arrays(values, 64)})
+    parquet.write_table(table, tmp_path / "t.parquet", row_group_size=2**17 // groups)
+    monkeypatch.setattr("bidnn.data.formats.tables.files.BATCH_BYTES", 2**20)
+    del values, table
+    begin, most = pa.total_allocated_bytes(), 0
+    batches = open_table(str(tmp_path / "t.parquet")).batches(["first"])
+    for batch in batches:
+        most = max(most, pa.total_allocated_bytes() - begin)
+        assert batch.nbytes < 3 * 2**20
+    assert most < 12 * 2**20
