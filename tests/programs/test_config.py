@@ -99,7 +99,7 @@ def test_what_is_mistyped_is_refused(override):
         ("data.batch_size=0", "data.batch_size=0: must be at least 1"),
         ("data.val_fraction=1", "data.val_fraction=1.0: must be in"),
         ("data.missing_rate=-1", "data.missing_rate=-1.0: a share"),
-        ("output.path=x.parquet", "output.path=x.parquet: .parquet is not written"),
+        ("output.path=x.h5", "output.path=x.h5: .h5 is not written"),
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(override, key):
