@@ -97,29 +97,31 @@ def _run_here(program, arguments, cwd, environment, said):
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-def start(program, *arguments, cwd=None):
+def start(program, *arguments, cwd=None, fresh=False):
     """A program that is not waited for."""
-    return Started(program, [str(argument) for argument in arguments], cwd or ROOT)
-
-
-def run(program, *arguments, cwd=None, fresh=False):
     if not fresh:
-        process = start(program, *arguments, cwd=cwd)
-        out, err = process.communicate(timeout=300)
-        return Ended(process.returncode, out, err)
+        return Started(program, [str(argument) for argument in arguments], cwd or ROOT)
     command = [sys.executable, *program.split(), *map(str, arguments)]
     if program.endswith(".py"):
         command[1] = str(ROOT / program)
-    ended = subprocess.run(
+    return subprocess.Popen(
         command,
-        check=False,
         cwd=cwd or ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **SURROUNDINGS},
-        timeout=300,
     )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def run(program, *arguments, cwd=None, fresh=False):
+    process = start(program, *arguments, cwd=cwd, fresh=fresh)
+    try:
+        out, err = process.communicate(timeout=300)
+    except BaseException:
+        process.kill()
+        raise
+    return Ended(process.returncode, out, err)
 
 
 def succeed(program, *arguments, cwd=None, fresh=False):

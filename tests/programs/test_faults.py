@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bidnn.model.saved import load_bundle
+from tests.programs.disks import small_disk as mounted
 from tests.programs.running import ROOT, TINY, refused, run, start, succeed
 from tests.reading import arrays
 
@@ -25,11 +26,12 @@ def small_disk(tmp_path):
     """A folder of 3 MB; needs the right to mount."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(mounted(folder))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield folder
 
 
 def test_an_output_that_will_not_fit_is_refused_before_the_first_epoch(small_disk):

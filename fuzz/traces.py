@@ -1,0 +1,81 @@
+"""What a training leaves in its folder, compared with what another one left."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "metrics")
+"""Of a checkpoint; its callbacks' states name the folder."""
+CSV = "csv/metrics.csv"
+
+
+def differences(alone: Path, other: Path, said: set[str]) -> list[str]:
+    """What a run lost, changed or left over, in words; empty if nothing.
+
+    Args:
+        alone: the folder around a run that was left alone.
+        other: the same of a run that was interrupted and resumed.
+        said: what that one logged, by `log_lines`.
+    """
+    expected, found = _files(alone / "run"), _files(other / "run")
+    lost = [f"no {name}" for name in sorted(expected - found)]
+    left = [f"{_sort(name)} is left" for name in sorted(found - expected)]
+    changed = [
+        f"other {name}"
+        for name in sorted(expected & found)
+        if _content(alone / "run" / name) != _content(other / "run" / name)
+    ]
+    commands = {path.name for path in alone.glob("begun-*")}
+    unrun = sorted(commands - {path.name for path in other.glob("begun-*")})
+    unsaid = sorted(log_lines(alone / "run", "") - said)
+    return [
+        *(lost + left + changed),
+        *(f"no command {name.removeprefix('begun-')}" for name in unrun),
+        *(f"not logged: {line}" for line in unsaid),
+    ]
+
+
+def log_lines(run: Path, err: str) -> set[str]:
+    """The messages of a run's log, and of what it said, without times and the folder's name."""
+    path = run / "train.log"
+    lines = (
+        [*path.read_text().splitlines(), *err.splitlines()] if path.exists() else err.splitlines()
+    )
+    return {message for line in lines if (message := _message(line))}
+
+
+def _message(line: str) -> str:
+    found = re.match(r"(?:\d{4}-\S+ \S+ [A-Z]+\s+\S+: |\d\d:\d\d:\d\d [A-Z]+\s+)(.*)", line)
+    if found is None:
+        return ""
+    message = re.sub(r"\S+/(?:draw|alone)-\d+\b", "FOLDER", found[1])
+    return re.sub(r"\d+\.\d s\b", "N s", message)
+
+
+def _files(run: Path) -> set[str]:
+    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+
+
+def _sort(name: str) -> str:
+    return re.sub(r"[0-9a-f]{8}\.part", "X.part", name)
+
+
+def _content(path: Path) -> Any:  # noqa: ANN401 — anything that can be compared
+    if path.suffix == ".ckpt":
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return _plain({key: content[key] for key in KEPT})
+    if path.name in ("config.yaml", "run.json", "train.log"):  # of this run; the log is by lines
+        return None
+    return path.read_bytes()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 — likewise
+    if isinstance(value, torch.Tensor):
+        return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
