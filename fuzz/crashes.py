@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from fuzz.draws import EPOCHS, EVERY, KINDS, Draw
+from fuzz.draws import EPOCHS, EVERY, Draw
 from fuzz.traces import differences, log_lines
 from tests.programs.disks import fill, small_disk
 from tests.programs.running import start
@@ -72,11 +72,11 @@ class Matrix:
     """Makes draws; runs that are left alone are kept, one for each combination of settings."""
 
     def __init__(self, folder: Path) -> None:
-        """Writes the rows to train on: 1000 of 6 + 10, of which 90 miss one modality."""
+        """Writes the rows to train on: 2000 of 6 + 10, of which 90 miss one modality."""
         self.folder, self._alone = folder, dict[tuple[str, ...], Alone]()
         self._compiling = 0.0  # seconds, at the most
         generator = np.random.default_rng(0)
-        hidden = generator.normal(size=(1000, 4))
+        hidden = generator.normal(size=(2000, 4))
         first, second = (np.tanh(hidden @ generator.normal(size=(4, n))) for n in (6, 10))
         first[:50], second[50:90] = np.nan, np.nan
         self.rows = folder / "features.npz"
@@ -86,7 +86,7 @@ class Matrix:
         """Starts a training in `folder/run`; processes of it are marked by the folder's name."""
         script = folder.parent / f"{folder.name}.sh"
         script.write_text(SCRIPT.format(folder=folder))
-        os.environ[MARK] = folder.name
+        os.environ[MARK] = str(folder)
         cold = draw.moment == "compile" and folder.name.startswith("draw")
         caches = folder.parent / f"{folder.name}-cache" if cold else self.folder / "cache"
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(caches)
@@ -180,9 +180,10 @@ class Matrix:
             return
         number = signal.Signals[draw.fault]
         peers = [p for p in _processes(folder) if "LOCAL_RANK=1" in p[1]]
-        whom = draw.dice.choice(("all", "first", "peer")) if peers else "first"
-        if number == signal.SIGTERM and whom == "peer":
-            whom = "first"  # Lightning's own launcher tells nobody of a peer's end
+        kills = number == signal.SIGKILL  # what else comes to one process comes to the first
+        whom = (
+            draw.dice.choice(("all", "first", *(["peer"] if kills else []))) if peers else "first"
+        )
         if whom != "peer":
             process.send_signal(number)
         if whom != "first":
@@ -199,7 +200,7 @@ def _log(run: Path) -> str:
 
 def _wait(process: Any, seen: Callable[[], bool]) -> None:  # noqa: ANN401
     while process.poll() is None and not seen():
-        time.sleep(0.0005)
+        time.sleep(0.002)
 
 
 def _ended(process: Any, folder: Path) -> tuple[list[str], str]:  # noqa: ANN401
@@ -224,7 +225,7 @@ def _processes(folder: Path) -> list[tuple[int, str]]:
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             environment = (path / "environ").read_bytes().decode(errors="replace")
-            if f"{MARK}={folder.name}\0" in environment and int(path.name) != os.getpid():
+            if f"{MARK}={folder}\0" in environment and int(path.name) != os.getpid():
                 found.append((int(path.name), environment))
     return found
 
@@ -271,7 +272,7 @@ def main() -> None:
     matrix, rows, parts = Matrix(folder), dict[tuple[str, str], list[str]](), Counter[str]()
     numbers = range(arguments.count) if arguments.only is None else [arguments.only]
     for number in numbers:
-        draw = Draw.of(arguments.seed, number, tuple(KINDS))
+        draw = Draw.of(arguments.seed, number)
         if (
             draw.fault in lacks_faults
             or draw.moment in lacks_moments

@@ -1,6 +1,7 @@
 """Combinations of settings, a fault and a moment, drawn at random."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 EPOCHS, EVERY = 5, 2
@@ -50,11 +51,15 @@ class Draw:
 
     @classmethod
     def of(
-        cls, seed: int, number: int, kinds: tuple[str, ...], moment: str | None = None
+        cls,
+        seed: int,
+        number: int,
+        kinds: Sequence[str] = tuple(KINDS),
+        moments: Sequence[str] = MOMENTS,
     ) -> "Draw":
-        """The draw of that number, of some kinds alone."""
+        """The draw of that number, of some kinds and moments alone."""
         dice = random.Random(f"{seed}-{number}")
-        fault, moment = dice.choice(FAULTS), moment or dice.choice(MOMENTS)
+        fault, moment = dice.choice(FAULTS), dice.choice(moments)
         weights = [{"plain": 3, "fast": 1, "ddp": 1}[kind] for kind in kinds]
         kind = "fast" if moment == "compile" else dice.choices(kinds, weights)[0]
         options = {name for name in OPTIONS if dice.random() < 0.5}

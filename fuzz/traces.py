@@ -8,7 +8,8 @@ import torch
 
 KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "metrics")
 """Of a checkpoint; its callbacks' states name the folder."""
-CSV = "csv/metrics.csv"
+OF_ONE_RUN = ("config.yaml", "run.json", "train.log")
+"""Files that name the run; the log is compared by its lines."""
 
 
 def differences(alone: Path, other: Path, said: set[str]) -> list[str]:
@@ -23,9 +24,9 @@ def differences(alone: Path, other: Path, said: set[str]) -> list[str]:
     lost = [f"no {name}" for name in sorted(expected - found)]
     left = [f"{_sort(name)} is left" for name in sorted(found - expected)]
     changed = [
-        f"other {name}"
+        f"other {name}{part}"
         for name in sorted(expected & found)
-        if _content(alone / "run" / name) != _content(other / "run" / name)
+        for part in _changed(alone / "run" / name, other / "run" / name)
     ]
     commands = {path.name for path in alone.glob("begun-*")}
     unrun = sorted(commands - {path.name for path in other.glob("begun-*")})
@@ -62,13 +63,14 @@ def _sort(name: str) -> str:
     return re.sub(r"[0-9a-f]{8}\.part", "X.part", name)
 
 
-def _content(path: Path) -> Any:  # noqa: ANN401 — anything that can be compared
-    if path.suffix == ".ckpt":
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return _plain({key: content[key] for key in KEPT})
-    if path.name in ("config.yaml", "run.json", "train.log"):  # of this run; the log is by lines
-        return None
-    return path.read_bytes()
+def _changed(alone: Path, other: Path) -> list[str]:
+    """What differs between two files: the keys of a checkpoint, or just that they do."""
+    if alone.name in OF_ONE_RUN:
+        return []
+    if alone.suffix != ".ckpt":
+        return [""] if alone.read_bytes() != other.read_bytes() else []
+    first, second = (torch.load(p, map_location="cpu", weights_only=True) for p in (alone, other))
+    return [f": {key}" for key in KEPT if _plain(first[key]) != _plain(second[key])]
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 — likewise
