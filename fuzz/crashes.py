@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from fuzz.draws import EPOCHS, EVERY, Draw
+from fuzz.draws import EPOCHS, EVERY, KINDS, MOMENTS, Draw
 from fuzz.traces import differences, log_lines
 from tests.programs.disks import fill, small_disk
 from tests.programs.running import start
@@ -265,14 +265,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=KINDS, action="append", help="draw of these alone")
     parser.add_argument("--only", type=int, help="the number of a draw to repeat")
     arguments = parser.parse_args()
     folder, started = Path(tempfile.mkdtemp(prefix="crashes-")), time.monotonic()
     lacks_faults, lacks_moments = possible(folder)
     matrix, rows, parts = Matrix(folder), dict[tuple[str, str], list[str]](), Counter[str]()
+    kinds = arguments.kind or tuple(KINDS)
+    moments = [moment for moment in MOMENTS if moment != "compile" or "fast" in kinds]
     numbers = range(arguments.count) if arguments.only is None else [arguments.only]
     for number in numbers:
-        draw = Draw.of(arguments.seed, number)
+        draw = Draw.of(arguments.seed, number, kinds, moments)
         if (
             draw.fault in lacks_faults
             or draw.moment in lacks_moments

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "metrics")
-"""Of a checkpoint; its callbacks' states name the folder."""
+KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "metrics")
+"""Of a checkpoint. Its callbacks' states name the folder, and Lightning's `epoch` is one less where
+a run was interrupted in its last epoch's end."""
 OF_ONE_RUN = ("config.yaml", "run.json", "train.log")
 """Files that name the run; the log is compared by its lines."""
 
