@@ -33,10 +33,11 @@ test: lint  ## everything CI runs
 bench: install  ## measure speed: one table, and runs/bench.json; 'make bench NAMES=step-tiny' for one row
 	$(BIN)/python benchmarks/bench.py $(NAMES)
 
-fuzz: install  ## 200 000 malformed libsvm inputs, 200 000 archives, 20 000 command lines; 15 minutes
+fuzz: install  ## 200 000 malformed libsvm inputs, 200 000 archives, 20 000 command lines, 300 crashes; an hour or two
 	$(BIN)/python fuzz/libsvm.py
 	$(BIN)/python fuzz/archives.py
 	$(BIN)/python fuzz/config.py
+	$(BIN)/python -m fuzz.crashes
 
 audit:  ## known vulnerabilities of the pinned packages; asks a service on the network
 	$(PYTHON) -m venv build/audit

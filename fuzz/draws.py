@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-EPOCHS, EVERY = 5, 2
+EPOCHS, EVERY = 9, 2
 FAULTS = ("SIGKILL", "SIGTERM", "SIGINT", "full disk")
 MOMENTS = ("training", "compile", "interval output", "final output", "command")
 KINDS = {
