@@ -75,6 +75,8 @@ class Matrix:
         """Writes the rows to train on: 2000 of 6 + 10, of which 90 miss one modality."""
         self.folder, self._alone = folder, dict[tuple[str, ...], Alone]()
         self._compiling = 0.0  # seconds, at the most
+        # A shell's background job ignores Ctrl-C, and so would all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         generator = np.random.default_rng(0)
         hidden = generator.normal(size=(2000, 4))
         first, second = (np.tanh(hidden @ generator.normal(size=(4, n))) for n in (6, 10))
