@@ -39,6 +39,26 @@ def differences(alone: Path, other: Path, said: set[str]) -> list[str]:
     ]
 
 
+def is_reported(differs: str, said: set[str], *, steers: bool) -> bool:
+    """Whether a difference is the loss of outputs at an interval that the run itself reported.
+
+    A full disk may leave room for a checkpoint, and none for the output before it: the run says so,
+    does not run the command, and lacks its metrics.
+
+    Args:
+        differs: of `differences`.
+        said: what the run logged.
+        steers: the command's metric decides which weights are best, and when the training stops.
+    """
+    epochs = re.findall(r"embedding_(\d+)\.npz: the output could not be written", "\n".join(said))
+    if not epochs:
+        return False
+    own = [f"{text}{epoch}" for epoch in epochs for text in ("embedding_", "command ", ".sh ")]
+    metrics = ("ckpt: metrics", "metrics.csv", "metrics.json")
+    lacks = any(text in differs for text in own) or differs.startswith("not logged: | {")
+    return lacks or differs.endswith(metrics) or steers
+
+
 def log_lines(run: Path, err: str) -> set[str]:
     """The messages of a run's log, and of what it said, without times and the folder's name."""
     path = run / "train.log"

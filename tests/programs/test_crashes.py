@@ -4,7 +4,7 @@ import pytest
 
 from fuzz.crashes import Matrix, table
 from fuzz.draws import Draw
-from fuzz.traces import differences, log_lines
+from fuzz.traces import differences, is_reported, log_lines
 
 pytestmark = pytest.mark.slow
 MOMENTS = ("training", "interval output", "final output", "command")
@@ -61,4 +61,14 @@ def test_what_differs_is_named(tmp_path):
 
 def test_the_table_counts_by_fault_and_moment():
     rows = {("SIGINT", "command"): ["", "", "a", "a", "skipped", "at its end before"]}
-    assert table(rows).splitlines()[1].split() == ["SIGINT", "command", "5", "1", "1", "2:", "a"]
+    rows["SIGINT", "command"].append("reported losses")
+    assert table(rows).splitlines()[1].split() == ["SIGINT", "command", *"6111", "2:", "a"]
+
+
+def test_only_what_follows_from_a_reported_loss_is_reported():
+    said = {"FOLDER/run/embedding_00002.npz: the output could not be written (No space left)"}
+    follows = ("no embedding_00002.npz", "no command 00002", "other checkpoints/last.ckpt: metrics")
+    assert all(is_reported(differs, said, steers=False) for differs in follows)
+    assert not any(is_reported(differs, set(), steers=True) for differs in follows)
+    for differs in ("no embedding_00004.npz", "other checkpoints/last.ckpt: state_dict"):
+        assert not is_reported(differs, said, steers=False)
