@@ -129,21 +129,8 @@ class Matrix:
         alone, folder = self.alone(draw), self.folder / f"draw-{draw.number}"
         folder.mkdir()
         with small_disk(folder) if draw.fault == "full disk" else nullcontext():
-            process = self.begin(draw, folder, *([OFTEN] if draw.often else []))
-            self._await(process, draw, folder, alone)
-            late = process.poll() is not None
-            with self._fault(process, draw, folder):
-                found, err = _ended(process, folder)
-            expected = {0, 1} if draw.fault == "full disk" else {STATUS[draw.fault]}
-            ddp_peer = {1} if draw.kind == "ddp" and draw.fault == "SIGKILL" else set()
-            if not found and process.returncode not in {0} | expected | ddp_peer:
-                found.append(f"exit status {process.returncode}")
-            late = late or (process.returncode == 0 and draw.fault != "full disk")
-            can_go_on = (folder / "run" / "checkpoints" / "last.ckpt").is_file()
-            process = self.begin(draw, folder, f"resume={'true' if can_go_on else 'auto'}")
-            again, more = _ended(process, folder)
-            if not again and process.returncode:
-                again.append(f"exit status {process.returncode} when resumed")
+            late, found, err = self._interrupted(draw, folder, alone)
+            again, more = self._resumed(draw, folder)
             found += again
             said = log_lines(folder / "run", err + more)
             differ = differences(alone.folder, folder, said)
@@ -154,6 +141,31 @@ class Matrix:
         if not found:
             shutil.rmtree(folder)
         return (REPORTED if reported else LATE if late else ""), found
+
+    def _interrupted(self, draw: Draw, folder: Path, alone: Alone) -> tuple[bool, list[str], str]:
+        """Whether the run was at its end before; what is wrong with its end; what it said."""
+        process = self.begin(draw, folder, *([OFTEN] if draw.often else []))
+        self._await(process, draw, folder, alone)
+        with self._fault(process, draw, folder):
+            late = process.poll() is not None or "run folder: " in _log(folder / "run")
+            found, err = _ended(process, folder)
+        expected = {0, 1} if draw.fault == "full disk" else {STATUS[draw.fault]}
+        if late:
+            expected.add(0)
+        if draw.kind == "ddp" and draw.fault == "SIGKILL":
+            expected.add(1)  # of the first process, when the other was killed
+        if not found and process.returncode not in expected:
+            found.append(f"exit status {process.returncode}")
+        return late, found, err
+
+    def _resumed(self, draw: Draw, folder: Path) -> tuple[list[str], str]:
+        """What is wrong with the end of the run that goes on; what it said."""
+        can_go_on = (folder / "run" / "checkpoints" / "last.ckpt").is_file()
+        process = self.begin(draw, folder, f"resume={'true' if can_go_on else 'auto'}")
+        found, err = _ended(process, folder)
+        if not found and process.returncode:
+            found.append(f"exit status {process.returncode}")
+        return [f"{what}, resumed" for what in found], err
 
     def _await(self, process: Any, draw: Draw, folder: Path, alone: Alone) -> None:  # noqa: ANN401
         """Waits for the draw's moment, and for a random part of what lasts from then."""
