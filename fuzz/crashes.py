@@ -150,11 +150,10 @@ class Matrix:
             late = process.poll() is not None or "run folder: " in _log(folder / "run")
             found, err = _ended(process, folder)
         expected = {0, 1} if draw.fault == "full disk" else {STATUS[draw.fault]}
-        if late:
-            expected.add(0)
         if draw.kind == "ddp" and draw.fault == "SIGKILL":
             expected.add(1)  # of the first process, when the other was killed
-        if not found and process.returncode not in expected:
+        # Once all is said and written, the interpreter's end is as any signal makes it.
+        if not (found or late or process.returncode in expected):
             found.append(f"exit status {process.returncode}")
         return late, found, err
 
