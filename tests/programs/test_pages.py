@@ -50,6 +50,9 @@ def command(line):
     if words[0] == "python" and words[1] != "-m":
         assert (ROOT / words[1]).is_file(), line
         return words[1].removeprefix("scripts/").removesuffix(".py"), words[2:]
+    if words[0] == "python" and words[2].startswith("fuzz."):
+        assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), line
+        return words[2], words[3:]
     rest = words[1:] if words[0] == "bidnn" else words[3:]
     assert words[0] == "bidnn" or words[1:3] == ["-m", "bidnn"], line
     return (rest[0], rest[1:]) if rest[0] in (*PROGRAMS, "evaluate") else ("original", rest)
