@@ -97,4 +97,5 @@ def read_metrics(folder: Path) -> dict[str, float] | None:
     if not path.is_file():
         return None
     with readable(path, "metrics"):
-        return {str(name): float(value) for name, value in json.loads(path.read_text()).items()}
+        found = json.loads(path.read_text()).items()
+        return {str(name): float("nan" if value is None else value) for name, value in found}

@@ -137,6 +137,16 @@ def test_a_finished_run_that_is_resumed_says_so_and_changes_nothing(store, tmp_p
     assert longer.trainer.current_epoch == 7
 
 
+def test_a_finished_run_of_which_a_metric_is_not_a_number_is_finished_too(store, tmp_path):
+    """metrics.json has null for it."""
+    run(store, config(tmp_path))
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "map": None}))
+    found = fit(config(tmp_path, resume=True), store).metrics
+    assert np.isnan(found["map"])
+    assert np.isfinite(found["train/loss"])
+
+
 def test_a_run_that_had_stopped_early_does_not_train_on(store, tmp_path, caplog):
     caplog.set_level("INFO")
     alone, other = tmp_path / "alone", tmp_path / "other"
