@@ -205,9 +205,14 @@ class Model(nn.Module):
         Args:
             store: where they are.
             rows: numbers of complete rows, at least one; 65 536 of them, spread evenly, are used.
+
+        Raises:
+            UserError: if they are too few for `embedding.shared`.
         """
         if not self.finish.config.fitted:
             return
+        if self.finish.config.shared:
+            sharing.check_enough(len(rows))
         size, training = sum(self.halves), self.training
         config, count = self.finish.config, 0
         sums = torch.zeros(len(STRATEGIES), 3, size, dtype=torch.float64)
@@ -231,6 +236,7 @@ class Model(nn.Module):
         for kind, own, vectors in self._shown(store, rows, (1, 2)):
             found.setdefault(tuple(own), ([], []))[kind - 1].append(vectors)
         for strategies, (first, second) in found.items():
+            sharing.check_enough(sum(map(len, first)))
             self.finish.fit_shared(torch.cat(first), torch.cat(second), strategies)
 
     def _shown(

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from bidnn.errors import UserError
+
 LARGEST = 512
 """Directions at most."""
 ROWS = 2048
@@ -11,6 +13,22 @@ LEAST = 20
 """Rows at least."""
 RIDGE = 0.03
 """Added to variances, as a share of the greatest: weak directions are mostly the training rows'."""
+
+
+def check_enough(rows: int) -> None:
+    """Refuses to find directions from too few rows.
+
+    Args:
+        rows: complete ones; in the space of diffusion, of which neither modality is all zeros.
+
+    Raises:
+        UserError: naming the way out.
+    """
+    if rows < LEAST:
+        raise UserError(
+            f"embedding.shared needs {LEAST} complete rows to train on, there are {rows}; set "
+            "embedding.shared=0"
+        )
 
 
 def shared_directions(first: Tensor, second: Tensor, power: float) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,6 @@ from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
 from bidnn.model.saved import check_settings, load_bundle
 from bidnn.model.scaling import fit_scaling
-from bidnn.model.sharing import LEAST
 from bidnn.original.model_file import read_model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
@@ -135,12 +134,7 @@ def _fit(
         metrics = read_metrics(folder)
         if metrics is not None and begun.trained(given):
             return _finished(config, folder, begun, metrics)
-    shared, complete = config.embedding.shared, len(data.complete_rows)
-    if shared and complete < LEAST:
-        raise UserError(
-            f"embedding.shared={shared:g} needs {LEAST} complete rows to train on, there are "
-            f"{complete}; set embedding.shared=0"
-        )
+    shared = bool(config.embedding.shared)
     if config.embedding.centring is Centring.presence and not shared and store.present.all():
         log.warning(
             "embedding.centring=presence: no row misses a modality, so it takes off the mean of "
@@ -148,6 +142,8 @@ def _fit(
         )
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
+        if shared:  # refuses too few rows, before any step
+            model.fit_embedding(data.store, data.complete_rows)
         model.l2_norm = config.output.l2_norm
         if store.reading != Reading():
             model.reading = store.reading

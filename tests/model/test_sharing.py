@@ -11,6 +11,7 @@ from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.evaluation.mixed import mixed_pool
+from bidnn.losses import LossConfig
 from bidnn.model import sharing
 from bidnn.model.finishing import Centring, EmbeddingConfig, Finish, MissingStrategy, Space
 from bidnn.model.inference import embed
@@ -135,7 +136,7 @@ def test_too_few_complete_rows_are_refused_before_training():
     store = PairStore(first, second, np.ones((25, 2), dtype=bool))
     store.present[:10, 0] = False
     embedding = EmbeddingConfig(centring=Centring.presence, shared=1.5)
-    with pytest.raises(UserError, match=r"embedding\.shared=1\.5 needs 20 complete rows"):
+    with pytest.raises(UserError, match=r"embedding\.shared needs 20 complete rows.*there are 15"):
         run(store, epochs=1, embedding=embedding)
 
 
@@ -179,3 +180,23 @@ def test_modalities_of_zeros_say_nothing_of_a_row_nor_of_what_is_shared(shared):
     only = store.present.copy()
     only[:20, 1] = False
     np.testing.assert_array_equal(found[5:], embed(whole, PairStore(*silent, only))[5:])
+
+
+def test_rows_that_say_nothing_are_not_enough_to_find_what_is_shared():
+    parts = views(40)
+    parts[1][5:] = 0.0  # in the space of diffusion, as if it were missing
+    store = PairStore(*parts, np.ones((40, 2), dtype=bool))
+    embedding = EmbeddingConfig(space=Space.diffusion, centring=Centring.presence, shared=1.5)
+    more = {"network": {"diffusion": True}, "loss": LossConfig(diffusion=1.0)}
+    with pytest.raises(UserError, match=r"there are 5; set embedding\.shared=0"):
+        run(store, epochs=1, val_fraction=0.0, embedding=embedding, **more)
+
+
+@pytest.mark.parametrize("second", [torch.zeros(30, 3), torch.ones(30, 3)])
+def test_a_network_that_has_died_shares_nothing_and_stops_no_checkpoint(second):
+    maps = sharing.shared_directions(torch.zeros(30, 4), second, 1.5)
+    assert [part.shape for part in maps] == [(4, 0), (3, 0)]
+    finish = Finish(4, EmbeddingConfig(centring=Centring.presence, shared=1.5))
+    finish.fit_shared(torch.zeros(30, 4), torch.zeros(30, 4), (0, 1))
+    present = torch.ones(2, 2, dtype=torch.bool)
+    assert not finish(torch.ones(2, 4), present, MissingStrategy.translate).any()
