@@ -232,3 +232,23 @@ def test_the_recipe_is_ahead_of_the_nearest_rows_on_few_rows_too(rows):
     )
     assert control < 0.95  # so that there is something to be ahead in
     assert ours >= control
+
+
+def test_sixty_rows_are_enough_for_the_recipe():
+    store, kind = clustered(60)
+    first, second = (
+        np.where(has[:, None], part, np.nan)
+        for part, has in zip(store.take(slice(None)), store.present.T, strict=True)
+    )
+    net = BiDNN(recipe="incomplete", verbosity=0, trainer__max_steps=300).fit(first, second)
+    found = net.transform(first, second)
+    parts = [unit(part) for part in store.take(slice(None))]
+    nearest_rows = completed(parts, store.present)
+    same = (kind[:, None] == kind) & ~np.eye(60, dtype=bool)
+
+    def precision(vectors):
+        cosines = vectors @ vectors.T - 2 * np.eye(60)
+        return np.take_along_axis(same, np.argsort(-cosines, axis=1)[:, :10], axis=1).mean()
+
+    assert precision(found) >= precision(nearest_rows) - 0.01
+    assert precision(found) > 0.9
