@@ -1,4 +1,4 @@
-"""scripts/compare.py and its methods: controls and metrics against second computations."""
+"""scripts/compare.py, its baselines and its metrics, against second computations."""
 
 import csv
 import logging
@@ -6,8 +6,6 @@ import logging
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import Modality, PairStore
@@ -20,10 +18,8 @@ from bidnn.programs.compare import (
     shown_three_ways,
     translation_error,
 )
-from bidnn.programs.controls import graph, knn, ridge, spectral
 from bidnn.programs.methods import UNTRAINED
 from bidnn.programs.tables import Result, log_best, read_results, write_tables
-from bidnn.training.diffusion import graphs
 from tests.programs.running import refused, run, succeed
 
 COMPARE = "scripts/compare.py"
@@ -169,98 +165,6 @@ def test_the_best_is_named_by_rate_and_metric_unless_a_run_of_it_failed(caplog):
     ]
 
 
-def prepared(store):
-    """Signed square roots, unit rows, less their mean, in float64."""
-    parts = []
-    for values, there in zip((store.first, store.second), store.present.T, strict=True):
-        roots = np.sign(values) * np.sqrt(np.abs(values.astype(np.float64)))
-        roots /= np.linalg.norm(roots, axis=1, keepdims=True)
-        parts.append((roots - roots[there].mean(axis=0)) * there[:, None])
-    return parts
-
-
-def test_knn_takes_the_mean_of_the_nearest_complete_rows(store):
-    masked = store.drop(0.5, 0)
-    parts = prepared(masked)
-    expected = [part.copy() for part in parts]
-    for row in np.flatnonzero(masked.present.sum(axis=1) == 1):
-        side = int(masked.present[row].argmin())
-        known = parts[1 - side]
-        pairs = masked.complete
-        # Distances of rows as they are; weights 1 - d²/2, as cosines are of rows of length 1.
-        distances = np.linalg.norm(known[pairs] - known[row], axis=1)
-        near = np.argsort(distances)[:10]
-        weights = np.maximum(1 - distances[near] ** 2 / 2, 1e-6)
-        expected[side][row] = np.average(parts[side][pairs[near]], axis=0, weights=weights)
-    np.testing.assert_allclose(knn(masked), np.hstack(expected), atol=1e-5)
-
-
-def test_ridge_predicts_with_the_strength_that_leaving_one_out_favours(store):
-    masked = store.drop(0.5, 0)
-    parts, pairs = prepared(masked), masked.complete
-    found = np.split(ridge(masked), [4], axis=1)
-    for side in (0, 1):
-        known, wanted = parts[1 - side], parts[side]
-        scale = (known[pairs] ** 2).sum() / known.shape[1]
-        tried = [Ridge(alpha=scale * share) for share in (0.01, 0.1, 1.0, 10.0)]
-        errors = [
-            (cross_val_predict(m, known[pairs], wanted[pairs], cv=LeaveOneOut()) - wanted[pairs])
-            for m in tried
-        ]
-        best = tried[int(np.argmin([(error**2).sum() for error in errors]))]
-        expected = wanted.copy()
-        lost = ~masked.present[:, side]
-        expected[lost] = best.fit(known[pairs], wanted[pairs]).predict(known[lost])
-        np.testing.assert_allclose(found[side], expected, atol=1e-4)
-
-
-def joined(store):
-    """Both modalities' self-tuned graphs of ten nearest rows, dense."""
-    total = np.zeros((len(store), len(store)))
-    for part, there in zip(prepared(store), store.present.T, strict=True):
-        rows = np.flatnonzero(there)
-        units = part[rows] / np.linalg.norm(part[rows], axis=1, keepdims=True)
-        distances = np.linalg.norm(units[:, None] - units, axis=2)
-        np.fill_diagonal(distances, np.inf)
-        reach = np.sort(distances, axis=1)[:, 9]
-        weights = np.exp(-(distances**2) / np.outer(reach, reach))
-        near = distances <= reach[:, None]
-        total[np.ix_(rows, rows)] += weights * (near.astype(float) + near.T) / 2
-    return total
-
-
-def test_graph_is_three_steps_of_means_over_neighbours(store):
-    masked = store.drop(0.5, 0)
-    weights = joined(masked)
-    step = weights / weights.sum(axis=1, keepdims=True)
-    expected = np.linalg.matrix_power(step, 3) @ knn(masked)
-    np.testing.assert_allclose(graph(masked), expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
-def test_spectral_has_the_cosines_of_the_leading_eigenvectors(store, monkeypatch, dense):
-    masked = store.drop(0.5, 0)
-    if not dense:
-        monkeypatch.setattr(graphs, "DENSE", 0)
-    weights = joined(masked)
-    roots = np.sqrt(weights.sum(axis=1))
-    vectors = np.linalg.eigh(weights / np.outer(roots, roots))[1][:, -10:]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = spectral(masked)
-    assert found.shape == (200, 10)
-    np.testing.assert_allclose(found @ found.T, vectors @ vectors.T, atol=5e-3)
-
-
-@pytest.mark.parametrize("method", [knn, ridge, graph, spectral])
-def test_controls_embed_few_rows_none_complete_and_empty_ones(method, store):
-    few = PairStore(store.first[:8], store.second[:8], np.eye(2, dtype=bool)[np.arange(8) % 2])
-    few.present[7] = False
-    found = method(few)
-    assert np.isfinite(found).all()
-    assert found[:7].any(axis=1).all()
-    assert not found[7].any()
-
-
 def by_counting(vectors, values):
     """Agreement as it is defined, one row after the other."""
     values = values - values.mean(axis=0)
@@ -388,18 +292,22 @@ def test_without_labels_methods_are_compared_by_agreement_and_translation_error(
     assert ["best by agreement at rate" in line for line in last] == [True, True]
 
 
+def own_loss(folder, *lines):
+    """A folder for --config-dir, with a loss `own` that does what the lines say."""
+    own = folder / "own"
+    (own / "loss").mkdir(parents=True)
+    (own / "loss" / "own.yaml").write_text("_target_: owning.Own\n")
+    head = ["import os, pathlib", "from bidnn.losses import LossConfig", "class Own:"]
+    body = ["self_paths = incomplete_rows = False", "def __call__(self, *given):"]
+    code = [*head, *(f"    {line}" for line in body), *(f"        {line}" for line in lines)]
+    (own / "owning.py").write_text("\n".join(code) + "\n")
+    return own
+
+
 def test_a_method_that_fails_leaves_the_others_to_theirs(features):
     """An own loss, of a folder that only --config-dir names, fails in its first step."""
-    own = features / "own"
-    (own / "loss").mkdir(parents=True)
-    (own / "failing.py").write_text(
-        "class Failing:\n"
-        "    self_paths = incomplete_rows = False\n"
-        "    def __call__(self, outputs, first, second, present=None):\n"
-        "        raise ArithmeticError('no loss today')\n"
-    )
-    (own / "loss" / "failing.yaml").write_text("_target_: failing.Failing\n")
-    methods = "{own: {train: ['loss=failing']}, zeros: {}}"
+    own = own_loss(features, "raise ArithmeticError('no loss today')")
+    methods = "{own: {train: ['loss=own']}, zeros: {}}"
     ended = run(COMPARE, "--config-dir", own, *arguments(features, methods))
     assert ended.status == 1
     table = (features / "run" / "table.md").read_text()
@@ -410,22 +318,16 @@ def test_a_method_that_fails_leaves_the_others_to_theirs(features):
 
 def test_a_comparison_that_was_killed_goes_on_with_what_it_has(features):
     """An own loss kills the program in the second method, for the first time."""
-    own, small = features / "own", "'model.hdn=8', 'model.rep=4', 'trainer.max_epochs=2'"
-    (own / "loss").mkdir(parents=True)
-    (own / "killing.py").write_text(
-        "import os, pathlib\n"
-        "from bidnn.losses import Loss, LossConfig\n"
-        "class Killing:\n"
-        "    self_paths = incomplete_rows = False\n"
-        "    def __call__(self, *given):\n"
-        f"        been = pathlib.Path({str(features / 'been')!r})\n"
-        "        if not been.exists():\n"
-        "            been.touch()\n"
-        "            os.kill(os.getpid(), 9)\n"
-        "        return LossConfig()(*given)\n"
+    small = "'model.hdn=8', 'model.rep=4', 'trainer.max_epochs=2'"
+    own = own_loss(
+        features,
+        f"been = pathlib.Path({str(features / 'been')!r})",
+        "if not been.exists():",
+        "    been.touch()",
+        "    os.kill(os.getpid(), 9)",
+        "return LossConfig()(*given)",
     )
-    (own / "loss" / "killing.yaml").write_text("_target_: killing.Killing\n")
-    killing = f"{{train: ['loss=killing', {small}]}}"
+    killing = f"{{train: ['loss=own', {small}]}}"
     methods = f"{{one: {{train: [{small}]}}, two: {killing}, zeros: {{}}}}"
     given = ("--config-dir", own, *arguments(features, methods), "rates=[0.5]")
     ended = run(COMPARE, *given, "resume=true")
