@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file, label_texts, open_npz
-from bidnn.data.formats.kinds import kind_of
+from bidnn.data.formats.kinds import is_table
 from bidnn.data.formats.libsvm.text import MAX_COLUMNS, read_libsvm
 from bidnn.data.ids import as_ids
 from bidnn.data.store import as_flags
@@ -71,13 +70,6 @@ def read_vectors(path: Path, array: str = "embedding") -> Vectors:
         None if present is None else _as_present(present, len(values), path),
         None if ids is None else _as_ids(ids, len(values), path),
     )
-
-
-def is_table(path: Path) -> bool:
-    """Whether a path is read as a table: by first bytes, or a folder or a pattern."""
-    kind = kind_of(path)
-    pattern = has_magic(str(path)) and not path.exists()
-    return path.is_dir() or pattern or (kind is not None and kind[1] == "table")
 
 
 def _read_table(path: Path, array: str) -> Vectors:

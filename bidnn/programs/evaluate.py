@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from bidnn.data.vectors import Vectors, is_table, read_vectors
+from bidnn.data.formats.kinds import is_table
+from bidnn.data.vectors import Vectors, read_vectors
 from bidnn.errors import UserError
 from bidnn.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from bidnn.evaluation.clustering import kmeans_scores

@@ -1,5 +1,6 @@
 """What a file is by its first bytes, and which `data=` reads it."""
 
+from glob import has_magic
 from pathlib import Path
 
 from bidnn.errors import UserError
@@ -43,3 +44,10 @@ def kind_of(path: Path) -> tuple[str, str] | None:
     found = (kind for kind in _KINDS if begin.startswith(kind[0]))
     _, words, source = next(found, (b"", "", ""))
     return (words, source) if words else None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is read as a table: by first bytes, or a folder or a pattern."""
+    kind = kind_of(path)
+    pattern = has_magic(str(path)) and not path.exists()
+    return path.is_dir() or pattern or (kind is not None and kind[1] == "table")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from bidnn.files import remove_leftovers, whole_folder
 
@@ -75,7 +75,7 @@ def append(path: Path, values: NDArray[Any]) -> None:
         file.write(np.ascontiguousarray(values).data)
 
 
-def map_array(path: Path, kind: Any, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ANN401
+def map_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
     """Values in a file, of a dtype; an empty one cannot be mapped."""
     if not all(shape):
         return np.zeros(shape, kind)

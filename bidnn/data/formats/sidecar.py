@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file
-from bidnn.data.formats.kinds import kind_of
+from bidnn.data.formats.kinds import is_table
 from bidnn.data.ids import as_ids
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -46,8 +45,7 @@ def with_ids(store: PairStore, file: str | None, column: str | None = None) -> P
 def read_ids(file: str, column: str | None = None) -> NDArray[Any]:
     """The ids in a file, see `with_ids`."""
     path = Path(file)
-    kind = kind_of(path)
-    if path.is_dir() or (not path.exists() and has_magic(file)) or (kind and kind[1] == "table"):
+    if is_table(path):
         return _of_table(file, column)
     if column is not None:
         raise UserError(f"data.id={column}: names a column of a table, and data.ids={file} is none")
