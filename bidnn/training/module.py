@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from lightning import LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -18,9 +16,10 @@ from bidnn.data.datamodule import Chunk, PairDataModule
 from bidnn.errors import UserError
 from bidnn.losses import Loss
 from bidnn.model.model import Model
-from bidnn.model.saved import check_weights, describe_model, read_checkpoint
+from bidnn.model.saved import check_weights, describe_model
 from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words, offer
+from bidnn.training.callbacks.checkpoints import take_best
 from bidnn.training.compiled import CompiledStep, compiled_loss
 from bidnn.training.loggers import count_rows
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
@@ -399,19 +398,3 @@ class TrainingModule(LightningModule):
         assert isinstance(reduced, Tensor)
         means = (reduced[:-1] / reduced[-1]).cpu()
         return {f"{stage}/{name}": mean for name, mean in zip(names, means, strict=True)}
-
-
-def take_best(trainer: Trainer, module: LightningModule) -> None:
-    """Puts the weights of the best checkpoint into the module, where one is kept."""
-    for callback in trainer.checkpoint_callbacks:
-        if not isinstance(callback, ModelCheckpoint) or callback.monitor is None:
-            continue
-        best = Path(callback.best_model_path)
-        if not best.is_file():
-            log.warning("no best checkpoint by %s; the last weights are used", callback.monitor)
-            return
-        content = read_checkpoint(best)
-        module.load_state_dict(content["state_dict"])
-        log.info(
-            "the best weights are used, of epoch %d, by %s", content["epoch"] + 1, callback.monitor
-        )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, whole_file
@@ -214,3 +214,19 @@ class Checkpoints(Checkpoint):
         self._signal = number
         name = signal.Signals(number).name
         log.warning("%s: saves a checkpoint and stops; once more: stops at once", name)
+
+
+def take_best(trainer: Trainer, module: LightningModule) -> None:
+    """Puts the weights of the best checkpoint into the module, where one is kept."""
+    for callback in trainer.checkpoint_callbacks:
+        if not isinstance(callback, ModelCheckpoint) or callback.monitor is None:
+            continue
+        best = Path(callback.best_model_path)
+        if not best.is_file():
+            log.warning("no best checkpoint by %s; the last weights are used", callback.monitor)
+            return
+        content = read_checkpoint(best)
+        module.load_state_dict(content["state_dict"])
+        log.info(
+            "the best weights are used, of epoch %d, by %s", content["epoch"] + 1, callback.monitor
+        )
