@@ -162,7 +162,7 @@ def _fit(
             WholeCheckpoints(),
         )
         if config.trainer.trains:
-            check_monitors(trainer, len(data.val_rows))
+            check_monitors(trainer, len(data.val_rows), words)
         elif start is None and config.checkpoint is None and last is None:
             log.warning(
                 "nothing is trained, and no checkpoint is given: outputs are of random weights"

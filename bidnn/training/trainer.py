@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import CheckpointIO
 
 from bidnn.errors import UserError
+from bidnn.training.advice import Words
 from bidnn.training.config import TrainerConfig, made
 
 REFUSED_CALLBACKS: dict[type[Callback], str] = {
@@ -62,31 +63,33 @@ def trainer_settings(settings: TrainerConfig, callbacks: Sequence[Callback]) -> 
     return settings
 
 
-def check_monitors(trainer: Trainer, held: int) -> None:
+def check_monitors(trainer: Trainer, held: int, words: Words) -> None:
     """Refuses callbacks that watch a loss of held-out rows where there will be none.
 
     Args:
         trainer: with all its callbacks.
         held: rows to validate on.
+        words: how the caller writes a setting.
 
     Raises:
         UserError: naming the callback, the metric and the way out.
     """
     every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
     if not held:
-        why = "no rows are held out; set data.val_fraction=0.1"
+        why = f"no rows are held out; set {words('data.val_fraction', '0.1')}"
     elif not trainer.limit_val_batches:
-        why = "trainer.limit_val_batches=0; leave it out"
+        why = f"{words('trainer.limit_val_batches', '0')} looks at none; leave it out"
     elif every is not None and epochs is not None and 0 < epochs < every:
-        why = f"trainer.check_val_every_n_epoch={every} is beyond the last epoch; lower it"
+        key = words("trainer.check_val_every_n_epoch", str(every))
+        why = f"{key} is beyond the last epoch; lower it"
     else:
         return
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Trainer
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and monitor.startswith("val/"):
             raise UserError(
-                f"{type(callback).__name__} watches {monitor}, and {why}, or watch another metric: "
-                "callbacks.best.monitor=train/loss"
+                f"{type(callback).__name__} watches {monitor}, and {why}, or let it watch another "
+                "metric, such as train/loss"
             )
 
 

@@ -9,6 +9,7 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from bidnn import BiDNN
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import CommandFailedError, UserError
@@ -170,6 +171,15 @@ def test_a_loss_that_nobody_measures_is_not_watched_in_silence(store, tmp_path, 
     best = ModelCheckpoint(tmp_path, "best", monitor="val/loss")
     with pytest.raises(UserError, match=f"ModelCheckpoint watches val/loss, and .*{said}"):
         fit(store, [best], **more)
+
+
+def test_what_a_caller_from_python_could_set_is_named_as_he_sets_it(store, tmp_path):
+    net = BiDNN(epochs=1, verbosity=0, data__val_fraction=0.0)
+    best = ModelCheckpoint(tmp_path, "best", monitor="val/loss")
+    with pytest.raises(
+        UserError, match=r'held out; set data__val_fraction="0\.1", or let it watch'
+    ):
+        net.fit(store.first, store.second, callbacks=[best])
 
 
 def test_random_weights_and_zeros_are_told_of(store, tmp_path, caplog):
