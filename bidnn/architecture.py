@@ -1,5 +1,6 @@
 """What a network looks like, apart from the sizes of the modalities."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -18,15 +19,20 @@ class Activation(Enum):
     relu = "relu"
     linear = "linear"
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Applies it, element by element."""
-        return values if self is Activation.linear else getattr(torch, self.value)(values)
+    @property
+    def function(self) -> Callable[[Tensor], Tensor]:
+        """What it does, element by element."""
+        return _same if self is Activation.linear else getattr(torch, self.value)
 
     @property
     def reach(self) -> tuple[float, float]:
         """Lower and upper bound of its values."""
         low = {"tanh": -1.0, "linear": -inf}.get(self.value, 0.0)
         return low, 1.0 if self.value in ("tanh", "sigmoid") else inf
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
 
 
 class Architecture(Enum):

@@ -91,8 +91,8 @@ class Network(nn.Module):
         self.first_self = SelfBiases(hdn, mod1size) if config.self_paths else None
         self.second_self = SelfBiases(hdn, mod2size) if config.self_paths else None
         self.diffusion = nn.Linear(centre, config.rep) if config.diffusion else None
-        self._activate = config.activation
-        self._activate_output = config.output
+        self._activate = config.activation.function
+        self._activate_output = config.output.function
 
     def forward(self, first: Tensor, second: Tensor) -> Outputs:
         """Both directions at once, as training needs them; dropout acts on the centres.

@@ -142,7 +142,7 @@ def test_weights_are_glorot_uniform_and_biases_zero():
 def test_activations_are_what_they_are_called_and_stay_within_their_reach():
     values = torch.linspace(-30, 30, 101, dtype=torch.float64)
     for activation in Activation:
-        found = activation(values).numpy()
+        found = activation.function(values).numpy()
         np.testing.assert_allclose(
             found, ACTIVATIONS[activation.value][0](values.numpy()), atol=1e-12
         )

@@ -88,7 +88,7 @@ class JointAutoencoder(nn.Module):
         return centre * present.any(dim=1, keepdim=True)
 
     def _joint(self, first: Tensor, second: Tensor) -> Tensor:
-        activate = self.config.activation
+        activate = self.config.activation.function
         parts = [first, second] if len(self.encoders) == 2 else [torch.cat([first, second], dim=1)]
         hidden = [activate(layer(part)) for layer, part in zip(self.encoders, parts, strict=True)]
         centre = activate(self.centre(torch.cat(hidden, dim=1)))
@@ -109,9 +109,9 @@ class JointAutoencoder(nn.Module):
         raise TypeError("give either first= or second=")
 
     def _decode(self, centre: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.config.activation(self.decoder(centre))
+        hidden = self.config.activation.function(self.decoder(centre))
         parts = hidden.chunk(len(self.outputs), dim=1)
         outputs = [layer(part) for layer, part in zip(self.outputs, parts, strict=True)]
-        both = self.config.output(torch.cat(outputs, dim=1))
+        both = self.config.output.function(torch.cat(outputs, dim=1))
         first, second = torch.split(both, [self.mod1size, self.mod2size], dim=1)
         return first, second
