@@ -1,11 +1,14 @@
-"""Work of an iterator done ahead of its consumer, by a thread."""
+"""Work of an iterator done ahead of its consumer, by one thread or by several."""
 
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Queue
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
@@ -54,3 +57,29 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item]:
                 queue.get(timeout=0.01)
             except Empty:
                 thread.join(timeout=0.01)
+
+
+def made_ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], threads: int
+) -> Generator[Made]:
+    """Yields what is made of each item, in order, several being made meanwhile.
+
+    An error is raised at its place. When the consumer stops early, what has been begun is ended.
+
+    Args:
+        make: what each thread does, of one item.
+        items: looked at by the consumer's thread.
+        threads: how many items are worked on at once, besides the one that is taken.
+    """
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(make, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,7 +1,7 @@
 """PairStore: the rows of two modalities, either of which may be missing."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -151,17 +151,23 @@ class PairStore:
         return np.flatnonzero(self.present.all(axis=1))
 
     def take(
-        self, rows: NDArray[np.int64] | slice
+        self,
+        rows: NDArray[np.int64] | slice,
+        empty: Callable[[tuple[int, int]], NDArray[np.float32]] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Copies rows out as dense float32, zeros where a modality is missing.
+
+        Args:
+            rows: their numbers.
+            empty: makes an array of a shape, in whichever memory the rows are wanted; None: any.
 
         Returns:
             (rows, mod1size) and (rows, mod2size).
         """
         present = self.present[rows]
         return (
-            _dense(self.first, rows, present[:, 0]),
-            _dense(self.second, rows, present[:, 1]),
+            _dense(self.first, rows, present[:, 0], empty),
+            _dense(self.second, rows, present[:, 1], empty),
         )
 
     @property
@@ -262,11 +268,15 @@ def is_mapped(features: Features) -> bool:
     return isinstance(array, np.memmap)
 
 
-def let_go(features: Features) -> None:
+def let_go(features: Features, rows: NDArray[np.int64] | slice | None = None) -> None:
     """Takes the pages of a large mapped file out of this process; the system's cache keeps them.
 
     Otherwise all that was read of it counts as memory of the process. Of a file that is mapped to
     be read only, so that nothing can be lost.
+
+    Args:
+        features: what is mapped.
+        rows: a slice lets go no others, which another thread may be reading.
     """
     whole: Any = features
     parts = [whole.data, whole.indices, whole.indptr] if sparse.issparse(whole) else [whole]
@@ -277,7 +287,17 @@ def let_go(features: Features) -> None:
             base = base.base  # noqa: PLW2901 — down to what is mapped
         large = isinstance(base, mmap.mmap) and len(base) >= LET_GO_FROM
         if only_read and large and hasattr(mmap, "MADV_DONTNEED"):
-            base.madvise(mmap.MADV_DONTNEED)
+            base.madvise(mmap.MADV_DONTNEED, *_pages(whole, rows, base))
+
+
+def _pages(features: Any, rows: Any, base: mmap.mmap) -> tuple[int, int]:  # noqa: ANN401
+    """Where in a mapped file some rows of an array are: the first byte, of a page, and how many."""
+    if not isinstance(rows, slice) or not isinstance(features, np.ndarray):
+        return 0, len(base)
+    low, high = np.lib.array_utils.byte_bounds(features[rows])
+    origin = np.frombuffer(base, dtype=np.uint8).ctypes.data
+    start = (low - origin) // mmap.PAGESIZE * mmap.PAGESIZE
+    return start, high - origin - start
 
 
 def find_present(
@@ -364,14 +384,15 @@ def look_at(
 
 
 def _dense(
-    features: Features, rows: NDArray[np.int64] | slice, present: NDArray[np.bool_]
+    features: Features,
+    rows: NDArray[np.int64] | slice,
+    present: NDArray[np.bool_],
+    empty: Callable[[tuple[int, int]], NDArray[np.float32]] | None,
 ) -> NDArray[np.float32]:
     part: Any = features[rows]
-    if sparse.issparse(part):
-        copied = np.ascontiguousarray(part.toarray(), dtype=np.float32)
-    else:
-        copied = np.array(part, dtype=np.float32, order="C")
-    let_go(features)
+    copied = np.empty(part.shape, dtype=np.float32) if empty is None else empty(part.shape)
+    copied[...] = part.toarray() if sparse.issparse(part) else part
+    let_go(features, rows)
     if not present.all():
         copied[~present] = 0.0
     return copied

@@ -1,7 +1,10 @@
 """Embeddings and translations of rows with anything missing, by a trained model."""
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bidnn.data.ahead import ahead
+from bidnn.data.ahead import made_ahead
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.model.model import Model
+
+GPU_READERS = 8
+"""Threads that read blocks for a GPU, which takes rows faster than one can copy them; at most."""
 
 
 class OutputKind(Enum):
@@ -58,11 +64,18 @@ def infer(
     training = model.training
     model.eval()
     try:
+        on_gpu = model.device.type == "cuda"
         cut = store.blocks(share, model.widest)
-        blocks = ((rows, *store.take(rows), store.present[rows]) for rows in cut)
-        for rows, left, right, there in ahead(blocks):
-            first, second = model.on_device(left), model.on_device(right)
-            present = torch.from_numpy(there).to(model.device)
+        begun: deque[Callable[[], Block]] = deque()
+        for rows, left, right, there in made_ahead(
+            lambda rows: (rows, *store.take(rows, pinned if on_gpu else None), store.present[rows]),
+            cut,
+            max(1, min(GPU_READERS, (os.cpu_count() or 1) // 2)) if on_gpu else 1,
+        ):
+            first, second, present = (
+                torch.from_numpy(part).to(model.device, non_blocking=True)
+                for part in (left, right, there)
+            )
             with torch.no_grad():
                 if kind is OutputKind.embedding:
                     vectors = model.embed(first, second, present)
@@ -71,9 +84,36 @@ def infer(
                     halves = model.complete(first, second, present)
                 one, other = (half.float() for half in halves)
                 one, other = _unit_rows(one, other) if l2_norm else (one, other)
-            yield Block(rows, one.cpu().numpy(), other.cpu().numpy())
+            begun.append(_on_the_way(rows, one, other))
+            if len(begun) > on_gpu:
+                yield begun.popleft()()
+        while begun:
+            yield begun.popleft()()
     finally:
         model.train(training)
+
+
+def pinned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Memory that a GPU reads and writes by itself, while the processor goes on."""
+    values: NDArray[np.float32] = torch.empty(shape, pin_memory=True).numpy()
+    return values
+
+
+def _on_the_way(rows: slice, left: Tensor, right: Tensor) -> Callable[[], Block]:
+    """A block whose values may still be on their way from a GPU; called, it waits for them."""
+    if left.device.type != "cuda":
+        return partial(Block, rows, left.numpy(), right.numpy())
+    halves = [torch.from_numpy(pinned(tuple(part.shape))) for part in (left, right)]
+    for half, part in zip(halves, (left, right), strict=True):
+        half.copy_(part, non_blocking=True)
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    there.record()
+
+    def wait() -> Block:
+        there.synchronize()
+        return Block(rows, *(half.numpy() for half in halves))
+
+    return wait
 
 
 def embed(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bidnn.data.ahead import ahead
+from bidnn.data.ahead import ahead, made_ahead
 
 
 def test_the_items_come_in_order_and_only_the_next_ones_are_made():
@@ -50,4 +50,32 @@ def test_who_stops_early_leaves_no_thread_and_no_open_iterator():
     next(iterator)
     iterator.close()
     assert closed == [True]
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_threads_make_what_one_would_in_order(threads):
+    started = threading.Barrier(threads)
+
+    def make(number):
+        if number < threads:
+            started.wait(timeout=5)  # so that all of them work at once
+        if number == 17:
+            raise KeyError("seventeen")
+        time.sleep(0.001 * (number % 3))
+        return number**2
+
+    found = []
+    with pytest.raises(KeyError, match="seventeen"):
+        found.extend(made_ahead(make, range(30), threads))
+    assert found == [number**2 for number in range(17)]
+
+
+def test_several_threads_end_with_their_consumer_and_are_not_far_ahead():
+    begun = []
+    before = threading.active_count()
+    iterator = made_ahead(begun.append, range(1000), 2)
+    next(iterator)
+    iterator.close()
+    assert len(begun) <= 3
     assert threading.active_count() == before
