@@ -12,7 +12,7 @@ from bidnn.model.finishing import MissingStrategy
 from bidnn.model.model import Model
 from bidnn.network import Network
 from bidnn.original.model_file import parameter_order, read_model, write_model
-from bidnn.training.compiled import CompiledStep
+from bidnn.training.compiled import CompiledSteps
 from bidnn.training.optimizers import SgdConfig
 from tests.reading import arrays
 from tests.reference import Reference
@@ -90,11 +90,13 @@ def test_compiled_steps_replay_the_losses_too_bf16_within_a_hundredth(run, bf16,
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False):
             return pair_loss(call(first, second), first, second, LossConfig(), present)
 
-    step = CompiledStep(network, objective, config.build(network.parameters()), config)
-    losses = []
-    for rows in run.arrays["batches"]:
-        first, second = torch.from_numpy(run.first[rows]), torch.from_numpy(run.second[rows])
-        losses.append(step(first, second, None)["loss"].item())
+    batches = run.arrays["batches"]
+    steps = CompiledSteps(
+        network, objective, config.build(network.parameters()), config, batches.shape[1]
+    )
+    rows = [torch.from_numpy(part[batches.ravel()]) for part in (run.first, run.second)]
+    losses = steps([config.lr] * len(batches), [*rows, None], lambda _: None)
+    losses = losses[:, steps.names.index("loss")].tolist()
     np.testing.assert_allclose(losses, run.arrays["loss"], rtol=tolerance)
     for own, values in zip(parameter_order(network), run.parameters("final"), strict=True):
         scale = np.abs(values).max()

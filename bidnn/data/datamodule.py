@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidnn.data.ahead import ahead
-from bidnn.data.device import DeviceRows, fits
+from bidnn.data.device import DeviceRows, fits, moved
 from bidnn.data.order import Order, Shuffle
 from bidnn.data.store import PairStore, let_go
 from bidnn.errors import UserError
@@ -19,6 +20,7 @@ from bidnn.errors import UserError
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 16 * 2**20
+GPU_CHUNK_BYTES = 128 * 2**20
 CHUNK_BATCHES = 64
 
 
@@ -53,7 +55,7 @@ class Chunk:
 
     def to(self, device: torch.device) -> "Chunk":
         """The same rows on a device."""
-        return self._each(lambda part: part.to(device, non_blocking=True))
+        return self._each(lambda part: moved(part, device))
 
     def part(self, rows: slice) -> "Chunk":
         """Some of the rows."""
@@ -66,9 +68,48 @@ class Chunk:
         return Chunk(change(self.first), change(self.second), self.batch, *known)
 
 
+CPU = torch.device("cpu")
+
+
 def batches_per_chunk(store: PairStore, batch_size: int) -> int:
-    """How many batches are gathered at once."""
+    """How many batches are gathered at once for a processor, which keeps them in its caches."""
     return max(1, min(CHUNK_BATCHES, store.rows_in(CHUNK_BYTES) // batch_size))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How an epoch is cut.
+
+    Attributes:
+        order: in which rows are drawn; the same on all devices.
+        chunk: batches of a chunk; more on a GPU, which is done with a few before the next ones
+            are there. A pool of the order is cut into whole chunks.
+    """
+
+    order: Order
+    chunk: int
+
+    @classmethod
+    def of(
+        cls,
+        store: PairStore,
+        count: int,
+        batch_size: int,
+        shuffle: Shuffle,
+        seed: int,
+        device: torch.device,
+    ) -> "Cut":
+        """For batches of `count` rows of a store, see `ChunkLoader`."""
+        few = batches_per_chunk(store, batch_size)
+        order = Order.of(store, count, few * batch_size, shuffle, seed)
+        if device.type != "cuda":
+            return cls(order, few)
+        most = min(CHUNK_BATCHES, store.rows_in(GPU_CHUNK_BYTES) // batch_size)
+        if not order.block:
+            return cls(order, max(few, most))
+        parts = order.pool // (few * batch_size)
+        fitting = [n for n in range(1, parts + 1) if parts % n == 0 and n * few <= most]
+        return cls(order, few * max(fitting, default=1))
 
 
 class ChunkLoader:
@@ -87,6 +128,7 @@ class ChunkLoader:
         on_device: DeviceRows | None = None,
         one_by_one: bool = False,
         coordinates: NDArray[np.float32] | None = None,
+        device: torch.device = CPU,
     ) -> None:
         """Draws nothing yet.
 
@@ -101,15 +143,15 @@ class ChunkLoader:
             on_device: the same rows, where they are on a device.
             one_by_one: yields the same batches one at a time; `place` counts batches then.
             coordinates: (rows of the store, D), what goes with each row.
+            device: where the steps are taken.
         """
         self.coordinates = coordinates
         self.on_device, self.one_by_one = on_device, one_by_one
         self.store, self.rows, self.batch_size = store, rows, batch_size
         self.share, self.place = share, place
         self.masked = not store.present[rows].all()
-        self.batches_per_chunk = batches_per_chunk(store, batch_size)
-        unit = batch_size * self.batches_per_chunk
-        self.order = Order.of(store, len(rows), unit, shuffle, seed)
+        cut = Cut.of(store, len(rows), batch_size, shuffle, seed, device)
+        self.order, self.batches_per_chunk = cut.order, cut.chunk
 
     @property
     def batches(self) -> int:
@@ -138,7 +180,8 @@ class ChunkLoader:
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
             numbers, store = rows, self.on_device or self.store
-            if self.order.block:  # read as the rows lie in the file, drawn from memory
+            if self.order.block and not self.on_device:
+                # Read as the rows lie in the file, drawn from memory.
                 read = np.sort(rows, axis=None)
                 store, rows = self.store.load(read), np.searchsorted(read, rows)
             for start in range(0, batches, self.batches_per_chunk):
@@ -278,6 +321,7 @@ class PairDataModule(LightningDataModule):
         self.store, self.batch_size, self.seed = store, batch_size, seed
         self.shuffle = shuffle
         self.one_by_one = False  # whether the loader yields batches, or chunks of them
+        self.device = CPU  # where steps are taken
         self.coordinates: NDArray[np.float32] | None = None  # what the diffusion head is to learn
 
     @classmethod
@@ -290,7 +334,8 @@ class PairDataModule(LightningDataModule):
     @property
     def batches_per_chunk(self) -> int:
         """Batches that are gathered at once."""
-        return batches_per_chunk(self.store, self.batch_size)
+        count, size = len(self.train_rows), self.batch_size
+        return Cut.of(self.store, count, size, self.shuffle, self.seed, self.device).chunk
 
     @property
     def batches(self) -> int:
@@ -316,6 +361,7 @@ class PairDataModule(LightningDataModule):
             on_device=self._on_device(),
             one_by_one=self.one_by_one,
             coordinates=self.coordinates,
+            device=self.device,
         )
 
     def val_dataloader(self) -> list[RowLoader]:
@@ -325,11 +371,8 @@ class PairDataModule(LightningDataModule):
         return [RowLoader(self.val_store, self.val_rows, self.batch_size, self._share())]
 
     def _on_device(self) -> DeviceRows | None:
-        """All rows on the GPU that trains, where they fit and are to be shuffled one by one."""
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        if self.shuffle is Shuffle.blocks or not fits(self.store, device):
-            return None
-        return DeviceRows.of(self.store, device)
+        """All rows on the GPU that trains, where they fit."""
+        return DeviceRows.of(self.store, self.device) if fits(self.store, self.device) else None
 
     def _share(self) -> tuple[int, int]:
         trainer = self.trainer

@@ -1,4 +1,4 @@
-"""Rows that stay on a GPU, where batches are then gathered; not run on one yet, only on the CPU."""
+"""Rows that stay on a GPU, where batches are then gathered."""
 
 from dataclasses import dataclass
 
@@ -29,21 +29,32 @@ class DeviceRows:
 
     @classmethod
     def of(cls, store: PairStore, device: torch.device) -> "DeviceRows":
-        """Copies all rows of a store there."""
-        parts = (*store.take(slice(None)), store.present)
-        first, second, present = (torch.from_numpy(part).to(device) for part in parts)
-        return cls(first, second, present)
+        """Copies all rows of a store there, block by block."""
+        rows = len(store)
+        first, second = (
+            torch.empty(rows, size, device=device) for size in (store.mod1size, store.mod2size)
+        )
+        for block in store.blocks():
+            for whole, part in zip((first, second), store.take(block), strict=True):
+                whole[block] = torch.from_numpy(part)
+        return cls(first, second, torch.from_numpy(store.present).to(device))
 
     def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """Those rows of all three."""
-        numbers = torch.from_numpy(np.ascontiguousarray(rows)).to(self.first.device)
+        numbers = moved(torch.from_numpy(np.ascontiguousarray(rows)), self.first.device)
         return self.first[numbers], self.second[numbers], self.present[numbers]
 
 
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Values on a device; a GPU fetches them when it comes to that, and nobody waits for it."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
 def fits(store: PairStore, device: torch.device) -> bool:
-    """Whether the rows of a store are in memory and should be on a device instead."""
-    dense = isinstance(store.first, np.ndarray) and isinstance(store.second, np.ndarray)
-    if device.type != "cuda" or not dense or store.mapped:
+    """Whether the rows of a store should be on a device: a GPU with room for them, dense."""
+    if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
     return 4 * len(store) * (store.mod1size + store.mod2size) < SHARE * free

@@ -9,14 +9,17 @@ changes the same tensors, so that checkpoints and schedules do not know the diff
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
+from bidnn.data.device import moved
 from bidnn.errors import UserError
+from bidnn.training.captured import Captured
 from bidnn.training.optimizers import OptimizerConfig
 
 log = logging.getLogger(__name__)
@@ -27,8 +30,12 @@ Objective = Callable[..., Terms]
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
 
 
-class CompiledStep:
-    """Does for one batch what backward and `optimizer.step` do."""
+class CompiledSteps:
+    """Does for the batches of a chunk what backward and `optimizer.step` do.
+
+    On a GPU all steps of a chunk are one CUDA graph, which draws its random numbers by the seed of
+    the chunk's first batch.
+    """
 
     def __init__(
         self,
@@ -36,6 +43,7 @@ class CompiledStep:
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         config: OptimizerConfig,
+        batch: int,
     ) -> None:
         """Compiles nothing yet; the first batch does.
 
@@ -44,6 +52,7 @@ class CompiledStep:
             objective: the losses of a batch, given the network as a function, then the batch.
             optimizer: built by `config` over the network's parameters, in their order.
             config: of the optimiser.
+            batch: rows of a batch.
 
         Raises:
             ValueError: if there is no C++ compiler, which compiling for the CPU needs.
@@ -52,11 +61,13 @@ class CompiledStep:
         parameters = list(network.parameters())
         device = parameters[0].device
         check_compiler(device)
-        self._optimizer = optimizer
-        self._values = [parameter.detach() for parameter in parameters]
-        self._states = [config.state(optimizer, parameter) for parameter in parameters]
+        values = [parameter.detach() for parameter in parameters]
+        states = [config.state(optimizer, parameter) for parameter in parameters]
+        self._batch = batch
         self._rate = torch.zeros((), device=device)
         self._compiles = True
+        self._captured = Captured(self._steps) if device.type == "cuda" else None
+        self.names: list[str] = []
 
         def losses_of(
             values: list[Tensor],
@@ -70,23 +81,55 @@ class CompiledStep:
 
         def step(
             values: list[Tensor], states: list[list[Tensor]], rate: Tensor, *batch: Tensor | None
-        ) -> Terms:
+        ) -> tuple[Tensor, Terms]:
             gradients, losses = grad(losses_of, has_aux=True)(values, *batch)
             for value, gradient, state in zip(values, gradients, states, strict=True):
                 config.update(value, gradient, state, rate)
-            return dict(losses)
+            return torch.stack(list(losses.values())), dict(losses)
 
-        self._step = torch.compile(step, dynamic=False, fullgraph=True, options=OPTIONS)
+        compiled = torch.compile(step, dynamic=False, fullgraph=True, options=OPTIONS)
+        self._step = partial(compiled, values, states, self._rate)
 
-    def __call__(self, *batch: Tensor | None) -> Terms:
-        """One step; the losses are those before the update, as everywhere."""
+    def __call__(
+        self, rates: Sequence[float], rows: Sequence[Tensor | None], seed: Callable[[int], None]
+    ) -> Tensor:
+        """One step a batch.
+
+        Args:
+            rates: the learning rate of each.
+            rows: first and second modality of all batches, then what else the loss is told.
+            seed: seeds the random numbers of a batch, by its number among these.
+
+        Returns:
+            (batches, terms) the losses, called `names`, before each update, as everywhere.
+        """
         started = time.perf_counter()
-        self._rate.fill_(self._optimizer.param_groups[0]["lr"])
-        losses: Terms = self._step(self._values, self._states, self._rate, *batch)
+        inputs = [moved(torch.tensor(rates), self._rate.device), *rows]
+        if self._captured is None:
+            losses = self._steps(inputs, seed)
+        else:
+            seed(0)
+            losses = self._captured(inputs)
         if self._compiles:
             self._compiles = False
             log.info("compiled the training step in %.1f s", time.perf_counter() - started)
         return losses
+
+    def _steps(
+        self, inputs: Sequence[Tensor | None], seed: Callable[[int], None] | None = None
+    ) -> Tensor:
+        rates, *rows = inputs
+        assert rates is not None
+        together = []
+        for number, rate in enumerate(rates):
+            part = slice(number * self._batch, (number + 1) * self._batch)
+            if seed is not None:
+                seed(number)
+            self._rate.copy_(rate)
+            losses, named = self._step(*(None if kind is None else kind[part] for kind in rows))
+            together.append(losses)
+            self.names = list(named)
+        return torch.stack(together)
 
 
 def compiled_loss(losses: Callable[..., Terms], device: torch.device) -> Callable[..., Terms]:

@@ -299,6 +299,7 @@ def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | No
 
 def _choose_steps(trainer: Trainer, module: TrainingModule, data: PairDataModule) -> None:
     """Takes steps in chunks where nobody looks at single ones, and says which."""
+    data.device = trainer.strategy.root_device
     reason = why_one_by_one(trainer)
     module.automatic_optimization = data.one_by_one = reason is not None
     if not data.batches:

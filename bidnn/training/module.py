@@ -1,7 +1,7 @@
 """The LightningModule: a model, its loss and its optimiser."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,20 +18,18 @@ from bidnn.losses import Loss
 from bidnn.model.model import Model
 from bidnn.model.saved import check_weights, describe_model
 from bidnn.network import Outputs
-from bidnn.training.advice import SETTINGS, Words, offer
+from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
-from bidnn.training.compiled import CompiledStep, compiled_loss
+from bidnn.training.compiled import CompiledSteps, compiled_loss
+from bidnn.training.diverging import DivergedError, lost_loss, lost_weight
 from bidnn.training.loggers import count_rows
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
+from bidnn.training.resuming import check_steps
 from bidnn.training.speed import SpeedConfig
 from bidnn.training.stepping import count_step
 from bidnn.training.sums import Sums, Terms
 
 log = logging.getLogger(__name__)
-
-
-class DivergedError(UserError):
-    """The loss or a weight is no longer finite."""
 
 
 @runtime_checkable
@@ -75,12 +73,13 @@ class TrainingModule(LightningModule):
         self.speed = speed or SpeedConfig()
         self.words = words
         self._bf16 = False
-        self._compiled: CompiledStep | None = None
+        self._compiled: CompiledSteps | None = None
         self._objective: Callable[..., Terms] = self._losses
         self.save_hyperparameters(describe_model(model), logger=False)
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
         self._sums = {"train": Sums(), "val": Sums()}
+        self._unchecked: tuple[Tensor, int] | None = None
         self._seed_of = (-1, 0)
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
@@ -144,31 +143,63 @@ class TrainingModule(LightningModule):
         self._seed(number)
         first, second = self.model.scale(batch.first, batch.second)
         terms = self._objective(first, second, *self._known(batch))
-        self._add([terms], batch.batch, number)
+        self._add(list(terms), _together(terms)[None], batch.batch, number)
         self.log(
             "train/loss_step", terms["loss"].detach(), on_step=True, on_epoch=False, prog_bar=True
         )
         return terms
 
     def _chunk_of_steps(self, chunk: Chunk, number: int) -> None:
-        schedule = self.lr_schedulers()
-        assert schedule is None or isinstance(schedule, LambdaLR)
-        step = self._compiled_step if self.speed.compile else self._step
-        steps: list[Terms] = []
-        known = self._known(chunk)
-        first_rows, second_rows = self.model.scale(chunk.first, chunk.second)
         before = number * self._data().batches_per_chunk
-        for start in range(0, len(first_rows), chunk.batch):
-            rows = slice(start, start + chunk.batch)
-            self._seed(before + len(steps))
-            own = (None if part is None else part[rows] for part in known)
-            steps.append(step(first_rows[rows], second_rows[rows], *own))
-            count_step(self.trainer)
-            if schedule is not None:
-                schedule.step()
-            if 0 <= self.trainer.max_steps <= self.trainer.global_step:
-                break
-        self._add(steps, chunk.batch, before)
+        count = len(chunk.first) // chunk.batch
+        if self.trainer.max_steps >= 0:
+            count = min(count, max(1, self.trainer.max_steps - self.trainer.global_step))
+        parts = (*self.model.scale(chunk.first, chunk.second), *self._known(chunk))
+        rows = [None if part is None else part[: count * chunk.batch] for part in parts]
+        if self.speed.compile:
+            names, terms = self._compiled_steps(rows, before, count)
+        else:
+            names, terms = self._plain_steps(rows, before, count)
+        self._add(names, terms, chunk.batch, before)
+
+    def _plain_steps(
+        self, rows: list[Tensor | None], before: int, count: int
+    ) -> tuple[list[str], Tensor]:
+        """A step for each of `count` batches, of which there were `before` others in the epoch."""
+        steps: list[Terms] = []
+        batches = zip(*(_cut(part, count) for part in rows), strict=True)
+        for number, batch in enumerate(batches):
+            self._seed(before + number)
+            steps.append(self._step(*batch))
+            self._count_step()
+        return list(steps[0]), torch.stack([_together(terms) for terms in steps])
+
+    def _compiled_steps(
+        self, rows: list[Tensor | None], before: int, count: int
+    ) -> tuple[list[str], Tensor]:
+        """As `_plain_steps`."""
+        optimizer = self._torch_optimizer()
+        if self._compiled is None:
+            assert rows[0] is not None
+            self._compiled = CompiledSteps(
+                self.model.get_submodule("network"),
+                self._losses_of,
+                optimizer,
+                self.optimizer,
+                len(rows[0]) // count,
+            )
+        rates = []
+        for _ in range(count):
+            rates.append(optimizer.param_groups[0]["lr"])
+            self._count_step()
+        terms = self._compiled(rates, rows, lambda number: self._seed(before + number))
+        return self._compiled.names, terms
+
+    def _count_step(self) -> None:
+        count_step(self.trainer)
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, LambdaLR):
+            schedule.step()
 
     def _seed(self, batch: int) -> None:
         """What a batch draws depends on its place alone, so that a training can begin at any."""
@@ -184,19 +215,22 @@ class TrainingModule(LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
-    def _add(self, steps: list[Terms], rows: int, number: int) -> None:
-        """Adds steps to the epoch's sums.
+    def _add(self, names: list[str], terms: Tensor, rows: int, number: int) -> None:
+        """Adds steps to the epoch's sums; looks at those before, which a GPU is done with.
 
         Raises:
-            DivergedError: naming the first whose loss is not finite.
+            DivergedError: if a loss is not finite.
         """
-        losses = self._sums["train"].add(steps, rows)
-        if not bool(losses.isfinite().all()):
-            first = int((~losses.isfinite()).int().argmax())
-            raise self._diverged(
-                f"the loss is {float(losses[first])} in epoch {self.current_epoch + 1}, batch "
-                f"{number + first + 1}"
-            )
+        before, self._unchecked = self._unchecked, None
+        losses = self._sums["train"].add(names, terms, rows)
+        self._check_losses(before)
+        self._unchecked = losses, number
+        if self.device.type == "cpu" or number + len(terms) >= self._data().batches:
+            self._check_losses(self._unchecked)
+
+    def _check_losses(self, unchecked: tuple[Tensor, int] | None) -> None:
+        if unchecked is not None:
+            self._check(lost_loss(*unchecked))
 
     def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
         """What the loss is told of the rows besides their features; an own loss takes `present`."""
@@ -232,12 +266,6 @@ class TrainingModule(LightningModule):
         optimizer.step()
         return terms
 
-    def _compiled_step(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
-        if self._compiled is None:
-            network, optimizer = self.model.get_submodule("network"), self._torch_optimizer()
-            self._compiled = CompiledStep(network, self._losses_of, optimizer, self.optimizer)
-        return self._compiled(first, second, *known)
-
     def _torch_optimizer(self) -> torch.optim.Optimizer:
         """Without Lightning's wrapper, which costs a tenth of a small step."""
         return self.trainer.optimizers[0]
@@ -246,7 +274,7 @@ class TrainingModule(LightningModule):
         """The loss of held-out complete rows, without dropout."""
         first, second = self.model.scale(batch.first, batch.second)
         terms = self.loss(self.model.network(first, second), first, second, None)
-        self._sums["val"].add([terms], len(first))
+        self._sums["val"].add(list(terms), _together(terms)[None], len(first))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation's losses; not those of Lightning's trial before the training."""
@@ -341,6 +369,7 @@ class TrainingModule(LightningModule):
         checkpoint["stopped"] = self.stopping if self.trainer.should_stop else None
         checkpoint["rows"] = count_rows(self.loggers)
         checkpoint["one_by_one"] = self.automatic_optimization
+        checkpoint["batches_per_chunk"] = self._data().batches_per_chunk
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes over the losses of the epoch that was begun, the metrics, and a stop.
@@ -354,13 +383,8 @@ class TrainingModule(LightningModule):
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
         check_weights("the checkpoint to resume", self.state_dict(), checkpoint["state_dict"])
-        if checkpoint["one_by_one"] != self.automatic_optimization:
-            how = {True: "one by one", False: "in chunks"}
-            raise UserError(
-                f"the run to resume took its steps {how[checkpoint['one_by_one']]}, and this one "
-                f"would take them {how[self.automatic_optimization]}; resume it with the same "
-                "trainer settings and callbacks"
-            )
+        chunk = self._data().batches_per_chunk
+        check_steps(checkpoint, self.automatic_optimization, chunk)
 
     def _all_gather(self, values: Tensor) -> Tensor:
         """The tensors of all processes, (processes, …)."""
@@ -371,21 +395,14 @@ class TrainingModule(LightningModule):
         return gathered
 
     def _check_weights(self) -> None:
-        for name, values in self.model.network.named_parameters():
-            if not bool(values.isfinite().all()):
-                raise self._diverged(
-                    f"{name} is not finite after {self.trainer.global_step} steps, in epoch "
-                    f"{self.current_epoch + 1}"
-                )
+        self._check_losses(self._unchecked)
+        network = self.model.get_submodule("network")
+        self._check(lost_weight(network, self.trainer.global_step))
 
-    def _diverged(self, what: str) -> "DivergedError":
-        rate = self._torch_optimizer().param_groups[0]["lr"]
-        mends = [f"a lower {self.words('optimizer.lr', None)} (now {rate:g})"]
-        mends += offer(self.model, self.words, "scaling")
-        return DivergedError(
-            f"{what}; {' or '.join(mends)} usually helps; the last checkpoint, if there is one, is "
-            "from before"
-        )
+    def _check(self, lost: str | None) -> None:
+        if lost is not None:
+            rate = self._torch_optimizer().param_groups[0]["lr"]
+            raise DivergedError.of(lost, self.current_epoch, rate, self.model, self.words)
 
     def _data(self) -> PairDataModule:
         return PairDataModule.of(self.trainer)
@@ -398,3 +415,12 @@ class TrainingModule(LightningModule):
         assert isinstance(reduced, Tensor)
         means = (reduced[:-1] / reduced[-1]).cpu()
         return {f"{stage}/{name}": mean for name, mean in zip(names, means, strict=True)}
+
+
+def _together(terms: Terms) -> Tensor:
+    return torch.stack(list(terms.values())).detach()
+
+
+def _cut(part: Tensor | None, count: int) -> Sequence[Tensor | None]:
+    """Equal parts of consecutive rows; as many times nothing of nothing."""
+    return [None] * count if part is None else part.chunk(count)

@@ -99,3 +99,30 @@ def read_metrics(folder: Path) -> dict[str, float] | None:
     with readable(path, "metrics"):
         found = json.loads(path.read_text()).items()
         return {str(name): float("nan" if value is None else value) for name, value in found}
+
+
+def check_steps(checkpoint: Mapping[str, Any], one_by_one: bool, chunk: int) -> None:
+    """Refuses to go on with steps that are counted in another way than a checkpoint's.
+
+    Args:
+        checkpoint: Lightning's, with what `TrainingModule` adds.
+        one_by_one: whether steps are taken one by one now.
+        chunk: batches of a chunk now.
+
+    Raises:
+        UserError: naming both ways.
+    """
+    if checkpoint["one_by_one"] != one_by_one:
+        how = {True: "one by one", False: "in chunks"}
+        raise UserError(
+            f"the run to resume took its steps {how[checkpoint['one_by_one']]}, and this one "
+            f"would take them {how[one_by_one]}; resume it with the same trainer settings and "
+            "callbacks"
+        )
+    within = not checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    if not one_by_one and within and checkpoint["batches_per_chunk"] != chunk:
+        raise UserError(
+            f"the run to resume was stopped within an epoch of chunks of "
+            f"{checkpoint['batches_per_chunk']} batches, and this one would take {chunk} at a "
+            "time; resume it on the kind of device that it began on, a GPU or none"
+        )

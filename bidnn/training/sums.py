@@ -40,11 +40,19 @@ class Sums:
             return None
         return {"names": self.names, "steps": gather(torch.cat(self._parts))}
 
-    def add(self, steps: list[Terms], rows: int) -> Tensor:
-        """Adds steps that had `rows` rows each; returns their losses."""
-        self.names = list(steps[0])
-        terms = torch.stack([torch.stack(list(step.values())) for step in steps]).detach().float()
-        self._parts.append(torch.cat([terms, terms.new_ones(len(steps), 1)], dim=1) * rows)
+    def add(self, names: list[str], terms: Tensor, rows: int) -> Tensor:
+        """Adds steps that had `rows` rows each.
+
+        Args:
+            names: of the terms.
+            terms: (steps, terms).
+            rows: of each step.
+
+        Returns:
+            (steps,) their losses.
+        """
+        self.names, terms = names, terms.detach().float()
+        self._parts.append(torch.cat([terms, terms.new_ones(len(terms), 1)], dim=1) * rows)
         if len(self._parts) >= 1024:
             self._parts = [torch.cat(self._parts)]
         return terms[:, self.names.index("loss")]

@@ -76,20 +76,21 @@ def test_an_epoch_can_be_begun_at_any_chunk(monkeypatch):
     assert drawn(data) == whole[6:]
 
 
-def test_rows_on_a_device_make_the_same_chunks(monkeypatch):
+@pytest.mark.parametrize("shuffle", list(Shuffle))
+def test_rows_on_a_device_make_the_same_chunks(monkeypatch, shuffle):
     monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(stores, "BLOCK_BYTES", 600)
     store = numbered(100, incomplete=20)
-    plain = list(module(store, incomplete_rows=True).train_dataloader())
+    settings = {"incomplete_rows": True, "shuffle": shuffle}
+    plain = list(module(store, **settings).train_dataloader())
+    assert not fits(store, torch.device("cpu"))
     monkeypatch.setattr(rooms, "fits", lambda *_: True)
-    loader = module(store, incomplete_rows=True).train_dataloader()
+    loader = module(store, **settings).train_dataloader()
     assert loader.on_device is not None
     for own, other in zip(loader, plain, strict=True):
         assert own.batch == other.batch
         for part in ("first", "second", "present"):
             assert torch.equal(getattr(own, part), getattr(other, part))
-    loader = module(store, shuffle=Shuffle.blocks).train_dataloader()
-    assert loader.on_device is None
-    assert not fits(store, torch.device("cpu"))
 
 
 def test_chunks_do_not_change_the_batches(monkeypatch):

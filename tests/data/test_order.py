@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bidnn.data import datamodule
 from bidnn.data import order as rooms
 from bidnn.data.datamodule import ChunkLoader
 from bidnn.data.order import Order, Shuffle
@@ -93,3 +95,30 @@ def test_batches_drawn_by_blocks_are_rows_as_they_are(processes, monkeypatch):
             )
             drawn += numbers.tolist()
     assert len(drawn) == len(set(drawn)) == 288
+
+
+@pytest.mark.parametrize("shuffle", [Shuffle.rows, Shuffle.blocks])
+def test_a_gpu_gets_larger_chunks_of_the_same_batches(monkeypatch, shuffle):
+    monkeypatch.setattr(rooms, "BLOCK_BYTES", 40)
+    monkeypatch.setattr(rooms, "POOL_BYTES", 8 * 12 * 16)
+    monkeypatch.setattr(datamodule, "CHUNK_BYTES", 8 * 16)
+    monkeypatch.setattr(datamodule, "GPU_CHUNK_BYTES", 8 * 5 * 16)
+    rows = np.arange(400, dtype=np.float32)
+    store = PairStore(rows.reshape(200, 2), rows.reshape(200, 2), np.ones((200, 2), dtype=bool))
+    chunks = {}
+    for name in ("cpu", "cuda"):
+        loader = ChunkLoader(
+            store,
+            np.arange(200),
+            8,
+            seed=0,
+            place=lambda: (1, 0),
+            shuffle=shuffle,
+            device=torch.device(name),
+        )
+        chunks[name] = list(loader)
+        assert len(loader) == len(chunks[name])
+    assert len(chunks["cpu"]) == 25
+    assert len(chunks["cuda"]) == (5 if shuffle is Shuffle.rows else 25 // 4 + 1)
+    own, other = (torch.cat([c.first for c in chunks[name]]) for name in ("cpu", "cuda"))
+    assert torch.equal(own, other)

@@ -16,7 +16,7 @@ from bidnn.model.finishing import Centring, EmbeddingConfig
 from bidnn.model.saved import load_bundle
 from bidnn.model.scaling import ScalingConfig, ScalingKind
 from bidnn.training.callbacks import checkpoints
-from bidnn.training.module import DivergedError
+from bidnn.training.diverging import DivergedError
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
 from tests.places import place
 from tests.training.fitting import run, settings

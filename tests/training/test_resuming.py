@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning import Callback
 
+from bidnn.data import datamodule
 from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.model.outputs import OutputConfig
@@ -203,12 +204,34 @@ def test_a_checkpoint_is_gone_on_with_under_its_own_settings_only(store, tmp_pat
         run(store, config(tmp_path, 10, seed=1, resume=True))
 
 
+def test_a_run_stopped_within_an_epoch_goes_on_in_the_same_chunks_only(
+    store, tmp_path, monkeypatch
+):
+    class StopWithin(Callback):
+        by_chunks = True
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.current_epoch == 1 and batch_idx == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 2)
+    with pytest.raises(StoppedError):
+        run(store, config(tmp_path), callbacks=[StopWithin()])
+    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 3)
+    with pytest.raises(UserError, match="epoch of chunks of 2 batches, and this one would take 3"):
+        run(store, config(tmp_path, resume=True))
+    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 2)
+    assert run(store, config(tmp_path, 2, resume=True)).trainer.current_epoch == 2
+    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 3)  # between two epochs it is all the same
+    assert run(store, config(tmp_path, 3, resume=True)).trainer.current_epoch == 3
+
+
 def test_the_sums_of_an_epoch_are_kept_of_all_processes():
     losses = ([0.0, 1.0, 2.0], [10.0, 11.0, 12.0])
-    steps = [[{"loss": torch.tensor(loss)} for loss in own] for own in losses]
+    steps = [torch.tensor(own)[:, None] for own in losses]
     both = [Sums(), Sums()]
     for own, taken in zip(both, steps, strict=True):
-        own.add(taken, rows=2)
+        own.add(["loss"], taken, rows=2)
     parts = [torch.cat(own._parts) for own in both]
     state = both[0].state(lambda own: torch.stack([own, parts[1]]))
     device = torch.device("cpu")

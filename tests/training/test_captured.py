@@ -1,0 +1,74 @@
+"""What is recorded once gives what the function gives; here by a stand-in for CUDA graphs."""
+
+import numpy as np
+import pytest
+import torch
+
+from bidnn.architecture import NetworkConfig
+from bidnn.losses import LossConfig, pair_loss
+from bidnn.network import Network
+from bidnn.training.captured import Captured
+from bidnn.training.compiled import CompiledSteps
+from bidnn.training.optimizers import AdamConfig, SgdConfig
+
+
+class Recorder:
+    """Runs a function anew at each replay, from where the first run took and left its tensors."""
+
+    def __init__(self, *changed):
+        self.changed, self.recorded = changed, 0
+
+    def __call__(self, function):
+        self.recorded += 1
+        before = [values.clone() for values in self.changed]
+        result = function()
+        for values, old in zip(self.changed, before, strict=True):
+            values.copy_(old)
+        return lambda: result.copy_(function()), result
+
+
+def test_a_replay_sees_the_inputs_of_its_call_and_leaves_earlier_results_alone():
+    recorder = Recorder()
+    captured = Captured(lambda parts: parts[0].sum(dim=1) + len(parts[0]), recorder)
+    calls = [torch.full((rows, 2), float(rows)) for rows in (3, 3, 3, 1, 3, 1)]
+    calls[2] += 1
+    found = [captured([values, None]) for values in calls]
+    for own, values in zip(found, calls, strict=True):
+        assert torch.equal(own, values.sum(dim=1) + len(values))
+    assert recorder.recorded == 2  # for three rows and for one; the first call is not recorded
+    calls[4].zero_()
+    assert found[4].tolist() == [9.0] * 3
+
+
+@pytest.mark.parametrize("config", [SgdConfig(), AdamConfig(weight_decay=0.1, decoupled=True)])
+def test_recorded_steps_are_the_steps(monkeypatch, config):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    generator = np.random.default_rng(0)
+    rows = [torch.from_numpy(generator.normal(size=(64, n)).astype("f4")) for n in (5, 3)]
+    rates = torch.linspace(0.01, 0.1, 8).tolist()
+
+    def objective(call, first, second, present):
+        return pair_loss(call(first, second), first, second, LossConfig(), present)
+
+    def train(captured):
+        torch.manual_seed(0)
+        network = Network(5, 3, NetworkConfig(hdn=6, rep=4, dropout=0.0))
+        optimizer = config.build(network.parameters())
+        steps = CompiledSteps(network, objective, optimizer, config, 8)
+        seeded = []
+        if captured:
+            states = [config.state(optimizer, p) for p in network.parameters()]
+            parameters = [p.detach() for p in network.parameters()]
+            changed = [*parameters, *(values for state in states for values in state)]
+            steps._captured = Captured(steps._steps, Recorder(*changed))
+        losses = [steps(rates, [*rows, None], seeded.append) for _ in range(3)]
+        losses.append(steps(rates[:3], [*(part[:24] for part in rows), None], seeded.append))
+        return torch.cat(losses), list(network.parameters()), seeded
+
+    own, other = train(captured=True), train(captured=False)
+    assert torch.equal(own[0], other[0])
+    assert own[0].shape == (3 * 8 + 3, 3)
+    for one, two in zip(own[1], other[1], strict=True):
+        assert torch.equal(one, two)
+    assert own[2] == [0] * 4  # the random numbers of a chunk come from one seed
+    assert other[2] == [*range(8)] * 3 + [*range(3)]
