@@ -1,6 +1,6 @@
 """A training step and embedding on a GPU, beside plain loops and the limits of the device.
 
-python benchmarks/gpu.py                # everything, some four minutes
+python benchmarks/gpu.py                # everything, some ten minutes
 python benchmarks/gpu.py steps embed    # some of it
 
 Each step is the median epoch of several, rows on the device, in milliseconds. The limits are
