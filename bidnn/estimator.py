@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bidnn.data.formats.arrays import as_matrix, store_arrays, store_given
-from bidnn.data.ids import as_ids
+from bidnn.data.formats.arrays import store_arrays
+from bidnn.data.frames import CONTAINERS, Rows, as_rows, check_columns, contain, same_ids
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.model.finishing import MissingStrategy
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TOP_LEVEL = (*(field.name for field in fields(TrainConfig)), "size", "tying")
 """Settings and groups of `bidnn train` that have no dot in their name."""
+MODALITIES = ("first", "second")
 RECIPE, PAPER = "incomplete", "paper"
 
 
@@ -93,6 +94,8 @@ class BiDNN:
         self._store: PairStore | None = None
         self._model: Model | None = None
         self._metrics: dict[str, float] = {}
+        self._columns: tuple[tuple[str, ...] | None, ...] = (None, None)
+        self._container = "default"
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -108,8 +111,9 @@ class BiDNN:
         """Takes the rows to train on and to predict.
 
         Args:
-            X: (rows, mod1size + mod2size) sparse or dense, the modalities side by side, a row of
-                zeros (or of NaN) being a missing modality; None reads the libsvm file `fname_in`.
+            X: (rows, mod1size + mod2size) sparse or dense, or a frame, the modalities side by side,
+                a row of zeros (or of NaN) being a missing modality; None reads the libsvm file
+                `fname_in`.
             labels: (rows,), kept for the output files.
             ids: (rows,) texts or whole numbers, no two alike, likewise; of a file, too.
 
@@ -122,8 +126,7 @@ class BiDNN:
         known = self._model.reading if self._model else Reading()
         if self.config.load_model and X is None:
             known = reading_of(Path(self.config.load_model))
-        store = read_rows(self.config, X, labels, known.index_base)
-        self._store = store if ids is None else replace(store, ids=as_ids(ids, "ids"))
+        self._store = read_rows(self.config, X, labels, known.index_base, ids)
         return self
 
     def train(self) -> Self:
@@ -150,8 +153,8 @@ class BiDNN:
 
     def fit(
         self,
-        first: ArrayLike,
-        second: ArrayLike,
+        first: Any,  # noqa: ANN401 — see `as_rows`
+        second: Any,  # noqa: ANN401
         *,
         ids: ArrayLike | None = None,
         callbacks: Sequence["Callback"] = (),
@@ -159,27 +162,33 @@ class BiDNN:
         """Trains on the rows in which both modalities are there, or as the recipe says.
 
         Args:
-            first: (rows, mod1size) array or sparse matrix; a row of NaN, or masked, is missing.
+            first: (rows, mod1size) array, sparse matrix, tensor or lists; or a frame or table, of
+                numbers or with one column of vectors (`bidnn.data.frames.as_rows`); a row of NaN or
+                null, or masked, is missing.
             second: (rows, mod2size) likewise.
-            ids: (rows,) texts or whole numbers, no two alike, kept for `fname_out`.
+            ids: (rows,) texts or whole numbers, no two alike, kept for `fname_out`; None: those of
+                a pandas index or a column `id`, if there is one.
             callbacks: Lightning's, or your own.
 
         Raises:
             UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
-        store = store_arrays(as_matrix(first), as_matrix(second), ids=ids)
+        rows = as_rows(first, "first"), as_rows(second, "second")
+        known = same_ids(*rows) if ids is None else ids
+        store = store_arrays(rows[0].values, rows[1].values, ids=known)
         self.config = replace(self.config, mod1size=store.mod1size, mod2size=store.mod2size)
         given = {name: getattr(self.config, name) for name in self._given}
         self._train(store, self.recipe or RECIPE, given, callbacks)
+        self._columns = rows[0].columns, rows[1].columns
         return self
 
     def transform(
         self,
-        first: ArrayLike | None = None,
-        second: ArrayLike | None = None,
+        first: Any = None,  # noqa: ANN401 — see `as_rows`
+        second: Any = None,  # noqa: ANN401
         *,
         missing: str | None = None,
-    ) -> NDArray[np.float32]:
+    ) -> Any:  # noqa: ANN401 — as it came
         """Embeds rows.
 
         Args:
@@ -188,7 +197,8 @@ class BiDNN:
             missing: translate or duplicate; None: as the model was trained.
 
         Returns:
-            (rows, rep) float32; zero where both modalities are missing.
+            (rows, rep) float32; zero where both modalities are missing. For a frame, a frame with
+            its ids (see `set_output`).
 
         Raises:
             UserError: if the columns are not those of the training.
@@ -197,15 +207,43 @@ class BiDNN:
         model = self._trained()
         if missing is not None:
             model = model.with_missing(_strategy(missing))
-        return embed(model, _pair(model, first, second), l2_norm=self.config.l2_norm)
+        rows, store = self._taken(first, second)
+        values = embed(model, store, l2_norm=self.config.l2_norm)
+        return contain(
+            values, rows, list(self.get_feature_names_out()), "embedding", self._container
+        )
 
-    def fit_transform(self, first: ArrayLike, second: ArrayLike) -> NDArray[np.float32]:
+    def fit_transform(self, first: Any, second: Any) -> Any:  # noqa: ANN401
         """`fit`, then `transform` of the same rows."""
         return self.fit(first, second).transform(first, second)
 
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Chooses what `transform` and `translate` give, as in scikit-learn.
+
+        Args:
+            transform: `default`: frames for frames, arrays for what else there is; `pandas`,
+                `polars` or `pyarrow`: always that; None changes nothing.
+
+        Raises:
+            UserError: if it is none of these.
+        """
+        if transform is not None and transform not in CONTAINERS:
+            raise UserError(f"transform={transform}: choose one of {', '.join(CONTAINERS)}")
+        self._container = transform or self._container
+        return self
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
+        """Names of the embedding's columns in a frame: bidnn0, bidnn1, …, as in scikit-learn."""
+        del input_features
+        size = sum(widths(self._trained(), OutputKind.embedding))
+        return np.array([f"bidnn{number}" for number in range(size)], dtype=object)
+
     def translate(
-        self, *, first: ArrayLike | None = None, second: ArrayLike | None = None
-    ) -> NDArray[np.float32]:
+        self,
+        *,
+        first: Any = None,  # noqa: ANN401 — see `as_rows`
+        second: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401 — as it came
         """Predicts the other modality.
 
         Args:
@@ -214,7 +252,7 @@ class BiDNN:
 
         Returns:
             The other modality, (rows, mod2size) or (rows, mod1size), in the units of the training
-            data.
+            data; for a frame, a frame with its ids.
 
         Raises:
             TypeError: unless exactly one modality is given.
@@ -224,10 +262,14 @@ class BiDNN:
         if (first is None) == (second is None):
             raise TypeError("translate takes either first= or second=")
         model = self._trained()
-        blocks = infer(model, _pair(model, first, second), OutputKind.crossmodal)
-        side = 0 if first is None else 1
-        none = np.empty((0, (model.mod1size, model.mod2size)[side]), np.float32)
-        return np.concatenate([none, *(block[1 + side] for block in blocks)])
+        rows, store = self._taken(first, second)
+        side, name = (1, "second") if second is None else (0, "first")
+        blocks = infer(model, store, OutputKind.crossmodal)
+        size = (model.mod1size, model.mod2size)[side]
+        none = np.empty((0, size), np.float32)
+        values = np.concatenate([none, *(block[1 + side] for block in blocks)])
+        names = self._columns[side] or [f"{name}{number}" for number in range(size)]
+        return contain(values, rows, names, name, self._container)
 
     def save(self, path: str | Path) -> None:
         """Writes the trained model, for `bidnn.load`.
@@ -296,6 +338,26 @@ class BiDNN:
             raise RuntimeError("no rows yet; call load_dataset first")
         return self._store
 
+    def _taken(
+        self,
+        first: Any,  # noqa: ANN401
+        second: Any,  # noqa: ANN401
+    ) -> tuple[list[Rows | None], PairStore]:
+        """Rows to embed, of one modality or both; one that is None is missing in all of them."""
+        model = self._trained()
+        if first is None and second is None:
+            raise UserError("no rows: give first, second, or both")
+        rows: list[Rows | None] = []
+        for name, part, names in zip(MODALITIES, (first, second), self._columns, strict=True):
+            rows.append(None if part is None else as_rows(part, name))
+            if rows[-1] is not None:
+                check_columns(rows[-1], names, name)
+        same_ids(*rows)
+        given = (None if part is None else part.values for part in rows)
+        store = store_arrays(*given, sizes=(model.mod1size, model.mod2size))
+        check_sizes(model, store)
+        return rows, store
+
     def _trained(self) -> Model:
         if self._model is None:
             raise RuntimeError("nothing is trained yet; call train or fit, or use bidnn.load")
@@ -325,12 +387,6 @@ def _strategy(value: str) -> MissingStrategy:
     except ValueError:
         known = ", ".join(member.value for member in MissingStrategy)
         raise UserError(f"missing={value}: choose one of {known}") from None
-
-
-def _pair(model: Model, first: ArrayLike | None, second: ArrayLike | None) -> PairStore:
-    store = store_given(first, second, (model.mod1size, model.mod2size))
-    check_sizes(model, store)
-    return store
 
 
 def _row(block: Block) -> NDArray[np.float32]:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse
 
@@ -212,3 +214,52 @@ def test_no_rows_give_no_rows(pairs, tmp_path):
         net.config.crossmodal = True
         assert net.predict().shape == (0, 8)
         net.config.crossmodal = False
+
+
+def test_frames_go_in_and_come_out_with_their_ids_and_the_same_numbers(pairs):
+    first, second = (part.copy() for part in pairs)
+    second[3] = np.nan
+    names = [f"v{row}" for row in range(80)]
+    plain = quick().fit(first, second)
+    expected, translated = plain.transform(first, second), plain.translate(first=first)
+    one = pd.DataFrame(first, columns=["a", "b", "c"], index=names)
+    other = pd.DataFrame({"vector": list(second)}, index=names)
+    other.loc["v3", "vector"] = None
+    net = quick().fit(one, other)
+    found = net.transform(one, other)
+    assert found.index.tolist() == names
+    assert found.columns.tolist() == [f"bidnn{n}" for n in range(8)]
+    np.testing.assert_array_equal(found.to_numpy(), expected)
+    alone = net.translate(first=pl.from_pandas(one[["a", "b", "c"]]))
+    assert alone.columns == [f"second{n}" for n in range(5)]
+    np.testing.assert_array_equal(alone.to_numpy(), translated)
+    back = net.translate(second=other[:2])
+    assert (back.columns.tolist(), back.index.tolist()) == (["a", "b", "c"], names[:2])
+    np.testing.assert_array_equal(net.transform(first, second), expected)
+    with pytest.raises(UserError, match="first: column 0, counted from 0, is named b, and was nam"):
+        net.transform(one[["b", "a", "c"]], other)
+    with pytest.raises(UserError, match="row 0, counted from 0, is 'v0' in one and 'v1' in the ot"):
+        net.fit(one[:-1], other[1:])
+
+
+def test_the_container_of_what_comes_out_can_be_chosen(pairs):
+    net = quick().fit(*pairs)
+    expected = net.transform(*pairs)
+    found = net.set_output(transform="polars").transform(*pairs)
+    assert isinstance(found, pl.DataFrame)
+    np.testing.assert_array_equal(found.to_numpy(), expected)
+    assert net.set_output().transform(*pairs).equals(found)
+    table = net.set_output(transform="pyarrow").transform(*pairs)
+    np.testing.assert_array_equal(np.stack(table["embedding"].to_pylist()), expected)
+    assert isinstance(net.set_output(transform="default").transform(*pairs), np.ndarray)
+    with pytest.raises(UserError, match="transform=arrow: choose one of default, pandas, polars,"):
+        net.set_output(transform="arrow")
+
+
+def test_the_ids_of_a_frame_are_those_of_the_output(pairs, tmp_path):
+    frame = pl.DataFrame(np.hstack(pairs)).insert_column(0, pl.Series("id", range(100, 180)))
+    net = quick(mod1size=3, mod2size=5, fname_out=str(tmp_path / "out.npz"))
+    net.load_dataset(frame).train()
+    assert arrays(tmp_path / "out.npz")["id"].tolist() == list(range(100, 180))
+    with pytest.raises(UserError, match="ids of X: rows 0 and 1, counted from 0, have the same id"):
+        net.load_dataset(pd.DataFrame(np.hstack(pairs), index=[7] * 80))

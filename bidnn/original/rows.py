@@ -1,5 +1,6 @@
 """The rows of the original's way: a libsvm file, or a matrix of both modalities side by side."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from bidnn.data.formats.arrays import as_matrix, label_texts, store_arrays
+from bidnn.data.formats.arrays import label_texts, store_arrays
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.formats.libsvm.rows import open_libsvm, split_store
+from bidnn.data.frames import as_rows
+from bidnn.data.ids import as_ids
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.original.config import Config
@@ -20,6 +23,7 @@ def read_rows(
     X: Any,  # noqa: ANN401, N803
     labels: ArrayLike | None,
     base: IndexBase | None = None,
+    ids: ArrayLike | None = None,
 ) -> PairStore:
     """Takes the rows of a matrix, or reads those of `fname_in`.
 
@@ -28,6 +32,7 @@ def read_rows(
         X: see `BiDNN.load_dataset`.
         labels: likewise.
         base: where the indices of a model's training file started; None: the file says.
+        ids: as `labels`.
 
     Raises:
         UserError: if sizes are not set, or X has others.
@@ -41,13 +46,22 @@ def read_rows(
         if config.fname_in is None:
             raise UserError("no rows: give load_dataset a matrix, or set fname_in")
         path = Path(config.fname_in)
-        return open_libsvm(path, *sizes, base or IndexBase.auto, ignore_zeroes=zeroes)
-    if X.shape[1] != sum(sizes):
-        raise UserError(f"X has {X.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
+        store = open_libsvm(path, *sizes, base or IndexBase.auto, ignore_zeroes=zeroes)
+        return store if ids is None else replace(store, ids=as_ids(ids, "ids"))
+    given = as_rows(X, "X")
+    rows = given.values
+    if rows.ndim != 2:
+        raise UserError(f"X has shape {rows.shape}; a matrix is needed")
+    if rows.shape[1] != sum(sizes):
+        raise UserError(f"X has {rows.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
     text = None if labels is None else label_texts(labels, "labels")
-    rows = as_matrix(X)
+    if ids is None:
+        ids = given.ids
+    known = None if ids is None else as_ids(ids, "ids of X")
     if sparse.issparse(rows):
         parts = rows[:, : sizes[0]], rows[:, sizes[0] :]
-        return split_store(parts, text, ignore_zeroes=zeroes, name="X")
-    first, second = np.hsplit(rows, [sizes[0]])
-    return store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
+        store = split_store(parts, text, ignore_zeroes=zeroes, name="X")
+    else:
+        first, second = np.hsplit(rows, [sizes[0]])
+        store = store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
+    return replace(store, ids=known)

@@ -9,7 +9,6 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from bidnn.data.formats.kinds import check_kind
 from bidnn.data.ids import as_ids
@@ -162,33 +161,6 @@ def fill_absent(given: Sequence[Any], sizes: tuple[int, int] | None, name: str) 
         absent = sizes is not None and np.broadcast_to(np.float32(np.nan), (rows, sizes[column]))
         filled.append(absent if values is None else values)
     return filled
-
-
-def store_given(
-    first: ArrayLike | None, second: ArrayLike | None, sizes: tuple[int, int]
-) -> PairStore:
-    """As `store_arrays`, of one modality or both; one that is None is missing in all rows.
-
-    Args:
-        first: (rows, mod1size) or None.
-        second: (rows, mod2size) or None.
-        sizes: columns of a modality that is not given.
-
-    Raises:
-        UserError: if neither is given, or as `store_arrays` does.
-    """
-    if first is None and second is None:
-        raise UserError("no rows: give first, second, or both")
-    given = (None if values is None else as_matrix(values) for values in (first, second))
-    return store_arrays(*given, sizes=sizes)
-
-
-def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
-    """What a caller gave, of any of these kinds, as one that `store_arrays` takes."""
-    if sparse.issparse(values):
-        real = values.dtype.kind in "biuf"  # what is not is refused by `store_arrays`
-        return sparse.csr_array(values, dtype=np.float32 if real else None)
-    return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 
 def label_texts(labels: ArrayLike, name: str) -> NDArray[np.str_]:

@@ -21,7 +21,7 @@ def check_vectors(kind: pa.DataType, name: str) -> None:
         UserError: naming its type.
     """
     kind = getattr(kind, "storage_type", kind)
-    if _is_list(kind) and (
+    if is_list(kind) and (
         pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
     ):
         return
@@ -118,7 +118,8 @@ def _plain(column: pa.Array) -> NDArray[Any]:
     return plain
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds a list in each row, of whatever length."""
     tests = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
     return any(test(kind) for test in tests)
 
