@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bidnn.estimator import BiDNN, load
     from bidnn.original.config import Config
+    from bidnn.search.index import Index
 
     __version__: str
 
-__all__ = ["BiDNN", "Config", "__version__", "load"]
+__all__ = ["BiDNN", "Config", "Index", "__version__", "load"]
 
-_HOMES = {"BiDNN": "bidnn.estimator", "load": "bidnn.estimator", "Config": "bidnn.original.config"}
+_HOMES = {
+    "BiDNN": "bidnn.estimator",
+    "load": "bidnn.estimator",
+    "Config": "bidnn.original.config",
+    "Index": "bidnn.search.index",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 — whatever has that name

@@ -17,6 +17,8 @@ PROGRAMS = {
     "evaluate": "say what the vectors in a file are worth",
     "compare": "methods side by side, as more rows miss a modality",
     "convert": "features in another file format",
+    "index": "make an embedding searchable",
+    "search": "find the nearest rows of an embedding",
 }
 
 

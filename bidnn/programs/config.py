@@ -100,11 +100,72 @@ class CompareConfig:
     data: Any = MISSING
 
 
+@dataclass(slots=True, kw_only=True)
+class IndexConfig:
+    """Makes an embedding searchable: its vectors, mapped, and what is known of their rows.
+
+    Attributes:
+        file: the embedding, as `bidnn embed` writes it; `bidnn index FILE` names it, too.
+        folder: where the index is kept.
+        add: a further file of the same model; its rows are added to the index that is there.
+        exact_to: rows up to which all are compared with a query; above, lists find candidates.
+    """
+
+    file: str = MISSING
+    folder: str = MISSING
+    add: str | None = None
+    exact_to: int = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class HitsConfig:
+    """Where `bidnn search` writes what it found.
+
+    Attributes:
+        path: .parquet, .jsonl, or .run for a TREC run; null: a table is printed.
+    """
+
+    path: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchConfig:
+    """Finds the nearest rows of an embedding, for a row of it or for new ones.
+
+    Attributes:
+        file: the embedding, as `bidnn embed` writes it; `bidnn search FILE` names it, too.
+        folder: its index; where there is none, one is made in memory.
+        checkpoint: the trained model that embeds new rows: a run's folder or a saved model.
+        id: the id of a row of the embedding, or a list of them.
+        first: vectors of the first modality: .npy, or text with one a line; `-`: standard input.
+        second: of the second modality, likewise.
+        data: where new rows come from; either modality may be missing.
+        k: how many rows are found for each query.
+        output: where hits are written.
+        seed: of dropped modalities, with `data.missing_rate`.
+        device: where the model runs; `auto` takes a GPU when there is one.
+    """
+
+    file: str = MISSING
+    folder: str = MISSING
+    checkpoint: str | None = None
+    id: Any = None
+    first: str | None = None
+    second: str | None = None
+    data: Any = None
+    k: int = 10
+    output: HitsConfig = MISSING
+    seed: int = 0
+    device: str = "auto"
+
+
 PROGRAMS: dict[str, type] = {
     "train": TrainConfig,
     "embed": EmbedConfig,
     "convert": ConvertConfig,
     "compare": CompareConfig,
+    "index": IndexConfig,
+    "search": SearchConfig,
 }
 GROUPS: dict[str, dict[str, type]] = {
     "data": {**SOURCES},

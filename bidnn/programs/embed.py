@@ -3,8 +3,6 @@
 import logging
 from pathlib import Path
 
-import torch
-
 from bidnn.data.sources import AnySource
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, held
@@ -17,6 +15,7 @@ from bidnn.model.outputs import (
 )
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
+from bidnn.programs.devices import device_of
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
 from bidnn.programs.sweeps import claim_output
 from bidnn.training.config import check_folder
@@ -51,7 +50,7 @@ def run(config: EmbedConfig) -> None:
 
 def _embed(config: EmbedConfig, source: AnySource, written: Path) -> None:
     output = config.output
-    model = load_bundle(Path(config.checkpoint)).to(_device(config.device))
+    model = load_bundle(Path(config.checkpoint)).to(device_of(config.device))
     if config.missing is not None:
         model = model.with_missing(config.missing)
     store = open_rows(source, config.seed, (model.mod1size, model.mod2size), model.reading)
@@ -63,15 +62,3 @@ def _embed(config: EmbedConfig, source: AnySource, written: Path) -> None:
     write_record(Path(config.run_dir), store, plain_settings(settings))
     path = write_output(model, store, output, None)
     log.info("%s: %s", output.kind.value, path)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # `meta` is a device without values
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise UserError(f"device={name}: not usable here ({reason})") from error
-    return device

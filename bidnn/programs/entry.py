@@ -31,6 +31,7 @@ from bidnn.programs.processes import (
     rank,
     resuming_command,
 )
+from bidnn.programs.quoting import setting
 from bidnn.programs.settings import find_classes, typed
 from bidnn.programs.streams import outlive_streams
 from bidnn.training.signals import take, taken_over
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 HELP = ("-h", "--help")
 WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config-name", "-cn")
 """Flags of Hydra that are followed by a value."""
+
+OF_A_FILE = ("index", "search")
+"""Programs whose first word is a file."""
 
 FAULT = 70
 """The exit status of a fault of ours, as sysexits.h has it."""
@@ -103,7 +107,7 @@ def hydra_program(name: str) -> Callable[[], None]:
                 sys.stdout.write(explain(name, given))
                 return
             register()
-            sys.argv[1:] = flags_first(own_arguments(sys.argv[1:]))
+            sys.argv[1:] = flags_first(named_file(name, own_arguments(sys.argv[1:])))
             with taken_over(stopping.end_jobs):
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
             if (number := stopping.told()) is not None:
@@ -135,6 +139,14 @@ def say_stopped(name: str, why: object) -> None:
     log.warning("%s", why)
     if can_go_on(name):
         log.warning("to go on: %s", resuming_command())
+
+
+def named_file(program: str, arguments: list[str]) -> list[str]:
+    """A command line whose first word may be the embedding that a program is of."""
+    word = arguments[0] if arguments else ""
+    if program not in OF_A_FILE or not word or "=" in word or word.startswith(("-", "+", "~")):
+        return arguments
+    return [setting("file", word), *arguments[1:]]
 
 
 def flags_first(arguments: Iterable[str]) -> list[str]:

@@ -20,6 +20,11 @@ DAILY = {
     ),
     "convert": ("data.path", "data.first", "data.second", "output.path", "output.zero_based"),
     "compare": ("data.path", "methods", "common", "rates", "seeds"),
+    "index": ("file", "folder", "add", "exact_to"),
+    "search": (
+        *("file", "id", "checkpoint", "data.path", "first", "second", "k", "output.path"),
+        "device",
+    ),
 }
 EXAMPLES = {
     "train": (
@@ -42,6 +47,15 @@ EXAMPLES = {
         "bidnn compare data=npz data.path=features.npz",
         "bidnn compare data=npz data.path=features.npz 'rates=[0.0,0.5,0.9]' 'seeds=[0,1,2,3,4]'",
         "bidnn compare '~methods.cca' '+methods.wide={train: [size=paper]}'",
+    ),
+    "index": (
+        "bidnn index embedding.parquet",
+        "bidnn index embedding.parquet add=new.parquet",
+    ),
+    "search": (
+        "bidnn search embedding.parquet id=video7 k=5",
+        "bidnn search embedding.parquet checkpoint=runs/DATE/TIME data=npz data.path=new.npz",
+        "bidnn search embedding.parquet checkpoint=runs/DATE/TIME first=a.npy output.path=h.jsonl",
     ),
 }
 

@@ -15,6 +15,7 @@ from sklearn.datasets import dump_svmlight_file
 
 from bidnn.original.command_line import parse
 from bidnn.programs.config import PROGRAMS
+from bidnn.programs.entry import named_file
 from bidnn.programs.help import explain
 from bidnn.programs.settings import compose_program, typed
 from tests.programs.running import ROOT, run, succeed
@@ -75,6 +76,7 @@ def test_every_setting_of_a_command_is_one(line):
         asked = ["model.hdn" if a == "KEY" else a for a in arguments if a != "--help"]
         assert explain(program, asked)
         return
+    arguments = named_file(program, arguments)
     overrides = OverridesParser.create().parse_overrides([a for a in arguments if a != "-m"])
     sweeps = [o.is_sweep_override() for o in overrides]
     assert any(sweeps) == ("-m" in arguments)
@@ -86,7 +88,7 @@ def test_every_setting_of_a_command_is_one(line):
     ]
     every = list(itertools.product(*values))
     for settings in {every[0], every[-1]}:
-        place = [] if program == "convert" else ["run_dir=somewhere"]
+        place = ["run_dir=somewhere"] if program in ("train", "embed", "compare") else []
         config = typed(compose_program(program, [*settings, *place]))
         assert isinstance(config, PROGRAMS[program])
 
@@ -196,18 +198,34 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
 DATA = BLOCK.findall(PAGES["data.md"])
 
 
+def follow(blocks, folder):
+    """Does what a page says, only with small networks; gives the names that its Python made."""
+    names = {}
+    for language, block in blocks:
+        if language == "python":
+            exec(compile(block, "docs", "exec"), names)
+        for line in block.splitlines() if language == "sh" else ():
+            program, rest = command(line)
+            shorter = SHORTER.get(program, ())
+            succeed(f"scripts/{program}.py", *rest, *shorter, cwd=folder)
+    return names
+
+
+@pytest.mark.slow
+def test_the_search_page_finds_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = follow(BLOCK.findall(PAGES["search.md"]), tmp_path)
+    assert names["hits"].places.shape == (2, 5)
+    assert len(names["Index"].open("embedding.parquet.index")) == 90
+    assert (
+        parquet.read_table("hits.parquet")["query"].to_pylist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+    )
+
+
 @pytest.mark.slow
 def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for language, block in DATA:
-        if language == "python":
-            exec(compile(block, "docs/data.md", "exec"), names)
-            continue
-        (line,) = block.splitlines()
-        program, rest = command(line)
-        shorter = SHORTER.get(program, ())
-        succeed(f"scripts/{program}.py", *rest, *shorter, cwd=tmp_path)
+    names = follow(DATA, tmp_path)
     whole = np.load("npy.npz")
     assert whole["id"].tolist() == names["names"].tolist()
     for other in ("mat.npz", "libsvm.npz"):

@@ -1,0 +1,146 @@
+"""What an index is made of: an embedding in memory, or in a file of whatever format."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from bidnn.data.formats.kinds import is_table
+from bidnn.data.formats.tables.columns import check_vectors, vectors
+from bidnn.data.formats.tables.files import TableFiles, open_table
+from bidnn.data.frames import ID, as_rows
+from bidnn.data.ids import as_ids
+from bidnn.data.vectors import read_vectors
+from bidnn.errors import UserError
+
+COLUMN = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Vectors, a block at a time, and what is known of their rows.
+
+    Attributes:
+        name: where they come from, for messages.
+        rows: how many there are.
+        size: values of each.
+        blocks: (rows of a block, size) float32, in order; can be read once.
+        table: as many rows; `id` is its first column.
+        counted: whether the ids are 0, 1, 2, …, because there are none.
+        about: of a parquet file of ours, what it says of its model.
+    """
+
+    name: str
+    rows: int
+    size: int
+    blocks: Iterable[NDArray[np.float32]]
+    table: pa.Table
+    counted: bool
+    about: dict[str, str] = field(default_factory=dict)
+
+
+def open_embedding(embedding: Any, ids: ArrayLike | None = None) -> Embedding:  # noqa: ANN401
+    """Opens an embedding.
+
+    Args:
+        embedding: (rows, size) array, a frame or table as `BiDNN.transform` gives it; or the name
+            of a file: parquet or Arrow with a column `embedding`, whose other columns are kept,
+            npz, npy or libsvm.
+        ids: (rows,) texts or whole numbers; None: those of the embedding.
+
+    Raises:
+        UserError: if it is no such thing, or empty, or ids are not unique.
+        OSError: if the file cannot be read.
+    """
+    if not isinstance(embedding, str | Path):
+        given = as_rows(embedding, COLUMN)
+        if given.values.ndim != 2 or given.values.dtype.kind not in "biuf":
+            raise UserError(
+                f"embedding of shape {given.values.shape}; a matrix of numbers is needed"
+            )
+        known = ids if ids is not None else given.ids
+        return _in_memory("embedding", np.asarray(given.values, np.float32), known, {})
+    path = Path(embedding)
+    if is_table(path):
+        return _of_table(open_table(str(path)), ids)
+    found = read_vectors(path)
+    columns: dict[str, Any] = {} if found.labels is None else {"label": found.labels}
+    if found.present is not None:
+        columns |= {"present_first": found.present[:, 0], "present_second": found.present[:, 1]}
+    return _in_memory(str(path), found.values, ids if ids is not None else found.ids, columns)
+
+
+def _in_memory(
+    name: str, values: NDArray[np.float32], ids: ArrayLike | None, columns: dict[str, Any]
+) -> Embedding:
+    if not values.size:
+        raise UserError(f"{name}: {values.shape[0]} vectors of {values.shape[1]} values; none")
+    table = _named(name, pa.table({key: list(part) for key, part in columns.items()}), ids, values)
+    return Embedding(name, len(values), values.shape[1], [values], table, ids is None)
+
+
+def _of_table(table: TableFiles, ids: ArrayLike | None) -> Embedding:
+    table.check_column(COLUMN, "embedding")
+    kind = table.schema.field(COLUMN).type
+    name = f"{table.name}, column {COLUMN}"
+    check_vectors(kind, name)
+    others = [column for column in table.schema.names if column != COLUMN]
+    if others:
+        known = pa.Table.from_batches(table.batches(others)).replace_schema_metadata(None)
+    else:
+        known = pa.table({})
+    rows, size = 0, None
+    for batch in table.batches([COLUMN]):
+        if size is None and len(batch):
+            size = vectors(batch.column(0).slice(0, 1), None, name, str)[0].shape[1]
+        rows += len(batch)
+    if not rows or not size:
+        raise UserError(f"{table.name}: {rows} vectors; none")
+    counted = ids is None and ID not in others
+    if ids is None and not counted:
+        column = known.column(ID)
+        if column.null_count:
+            raise UserError(f"{table.name}: an id is null; each row has one")
+        ids = column.to_numpy()
+    own = known.drop_columns([ID]) if ID in others else known
+    metadata = {
+        key.decode(): value.decode()
+        for key, value in (table.schema.metadata or {}).items()
+        if key.startswith(b"bidnn.")
+    }
+    blocks = _blocks(table, size)
+    return Embedding(
+        table.name, rows, size, blocks, _named(table.name, own, ids, rows), counted, metadata
+    )
+
+
+def _blocks(table: TableFiles, size: int) -> Iterator[NDArray[np.float32]]:
+    rows = 0
+    for batch in table.batches([COLUMN]):
+        where = partial(_row, rows)
+        values, there = vectors(batch.column(0), size, f"{table.name}, column {COLUMN}", where)
+        if not there.all():
+            raise UserError(
+                f"{table.name}, {where(int(np.argmin(there)))}: no vector; leave such rows out"
+            )
+        yield values
+        rows += len(values)
+
+
+def _row(first: int, row: int) -> str:
+    return f"row {first + row}, counted from 0"
+
+
+def _named(name: str, table: pa.Table, ids: ArrayLike | None, rows: Any) -> pa.Table:  # noqa: ANN401
+    count = rows if isinstance(rows, int) else len(rows)
+    known = np.arange(count) if ids is None else as_ids(ids, f"{name}, id")
+    if len(known) != count:
+        raise UserError(f"{name}: {len(known)} ids for {count} vectors; one for each is needed")
+    columns = {ID: pa.array(known)}
+    columns |= {column: table.column(column) for column in table.schema.names}
+    return pa.table(columns)

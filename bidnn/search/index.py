@@ -1,0 +1,365 @@
+"""An index of an embedding: its vectors of unit length, mapped, and what is known of their rows."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+from pyarrow import parquet
+
+from bidnn.data.frames import as_rows
+from bidnn.data.ids import as_ids, check_unique
+from bidnn.errors import UserError
+from bidnn.files import as_json, check_room, held, readable, whole_file
+from bidnn.search.embeddings import Embedding, open_embedding
+from bidnn.search.hits import Hits
+from bidnn.search.lists import Lists, build_lists, open_lists
+from bidnn.search.nearest import nearest
+
+EXACT_TO = 1_000_000
+"""Rows up to which all of them are compared with a query."""
+SAMPLE = 1000
+"""Rows that recall and presence are measured on."""
+FORMAT = 1
+META = "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Rows that can be searched.
+
+    Attributes:
+        vectors: (rows, size) float32 of unit length, zero where a row has none; mapped from a
+            folder, or in memory.
+        rows: a table of as many rows: `id`, and whatever else is known of them, such as `label`,
+            `present_first`, `present_second`.
+        lists: finds candidates without looking at all rows; None: all are looked at.
+        about: what the embedding says of the model that it is of.
+        recall: share of the exact ten nearest that are found, on a sample; 1 without lists.
+        model: what embeds new rows, by `transform(first=…, second=…)`, such as `bidnn.load` gives.
+    """
+
+    vectors: NDArray[np.float32]
+    rows: pa.Table
+    lists: Lists | None = None
+    about: dict[str, str] = field(default_factory=dict)
+    recall: float = 1.0
+    model: Any = None
+
+    @classmethod
+    def build(
+        cls,
+        embedding: Any,  # noqa: ANN401 — see `open_embedding`
+        *,
+        ids: ArrayLike | None = None,
+        folder: Path | str | None = None,
+        exact_to: int = EXACT_TO,
+        model: Any = None,  # noqa: ANN401 — see the class
+    ) -> Self:
+        """Makes an index.
+
+        Args:
+            embedding: (rows, size) array, a frame as `BiDNN.transform` gives it, or a file as
+                `bidnn embed` writes it.
+            ids: (rows,) texts or whole numbers, no two alike; None: those of the embedding, or
+                0, 1, 2, ….
+            folder: where it is kept, which must not be there yet; None: in memory.
+            exact_to: rows up to which all are compared with a query; above, faiss's inverted lists
+                of product-quantised vectors find candidates, which are then compared exactly.
+            model: embeds new rows.
+
+        Raises:
+            UserError: if the vectors are not finite, ids are not unique, or faiss is needed and not
+                installed.
+            OSError: if a file cannot be read, or the folder not be written.
+        """
+        source = open_embedding(embedding, ids)
+        shape = (source.rows, source.size)
+        if folder is None:
+            return replace(cls._of(np.empty(shape, np.float32), source, exact_to), model=model)
+        target = Path(folder)
+        if (target / META).exists():
+            raise UserError(f"{target}: an index is there already; remove it, or add rows to it")
+        target.mkdir(parents=True, exist_ok=True)
+        with held(target):
+            found = cls._of(_mapped(target, 0, shape), source, exact_to)
+            found._write(target, 0)
+        return cls.open(target, model=model)
+
+    @classmethod
+    def open(cls, folder: Path | str, *, model: Any = None) -> Self:  # noqa: ANN401
+        """Maps an index that `build` or `add` left in a folder.
+
+        Args:
+            folder: the folder.
+            model: embeds new rows.
+
+        Raises:
+            UserError: if it is no index, or damaged.
+            OSError: if it cannot be read.
+        """
+        folder = Path(folder)
+        if not (folder / META).is_file():
+            raise UserError(f"{folder}: no index; make one with bidnn index FILE")
+        with readable(folder, "index"):
+            meta = json.loads((folder / META).read_text())
+            if meta["format"] != FORMAT:
+                raise UserError(f"of format {meta['format']}, and this version reads {FORMAT}")
+            files = _files(folder, meta["number"])
+            vectors = np.load(files["vectors"], mmap_mode="r", allow_pickle=False)
+            rows = parquet.read_table(files["rows"])
+            lists = open_lists(files["lists"]) if meta["lists"] else None
+        if vectors.shape[0] != rows.num_rows or (lists is not None and len(lists) != len(vectors)):
+            raise UserError(f"{folder}: vectors and rows are not as many; make the index anew")
+        return cls(vectors, rows, lists, meta["about"], meta["recall"], model)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.vectors)
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """(rows,) what the rows are called."""
+        found: NDArray[Any] = self.rows.column("id").to_numpy()
+        return found if found.dtype.kind in "iu" else found.astype(np.str_)
+
+    def add(
+        self,
+        embedding: Any,  # noqa: ANN401 — as for `build`
+        *,
+        ids: ArrayLike | None = None,
+        folder: Path | str | None = None,
+    ) -> Self:
+        """Adds rows; the lists are not built again.
+
+        Args:
+            embedding: as for `build`, of the same model.
+            ids: likewise.
+            folder: the index's own, which is replaced by the larger one, whole; None: in memory.
+
+        Returns:
+            The larger index.
+
+        Raises:
+            UserError: if an id is there already, or the vectors have another size.
+            OSError: as `build`.
+        """
+        source = open_embedding(embedding, ids)
+        if source.size != self.vectors.shape[1]:
+            raise UserError(
+                f"{source.name}: vectors of {source.size} values, and the index has "
+                f"{self.vectors.shape[1]}; they must be of one model"
+            )
+        if source.counted:  # rows without names go on where the index ends
+            numbers = pa.array(np.arange(len(self), len(self) + source.rows))
+            source = replace(source, table=source.table.set_column(0, "id", numbers))
+        if self.rows.schema.field("id").type != source.table.schema.field("id").type:
+            raise UserError(
+                f"{source.name}: ids of type {source.table.schema.field('id').type}, and the index "
+                f"has {self.rows.schema.field('id').type}"
+            )
+        table = pa.concat_tables([self.rows, source.table], promote_options="permissive")
+        check_unique(table.column("id").to_numpy(), f"{source.name} and the index")
+        shape = (len(self) + source.rows, source.size)
+        if folder is None:
+            return self._grown(np.empty(shape, np.float32), table, source.blocks)
+        target = Path(folder)
+        with held(target):
+            number = json.loads((target / META).read_text())["number"] + 1
+            larger = self._grown(_mapped(target, number, shape), table, source.blocks)
+            larger._write(target, number)
+        return type(self).open(target, model=self.model)
+
+    def search(
+        self,
+        vectors: Any = None,  # noqa: ANN401 — an array or a frame
+        k: int = 10,
+        *,
+        first: Any = None,  # noqa: ANN401 — as `transform` takes it
+        second: Any = None,  # noqa: ANN401
+        without_self: bool = False,
+    ) -> Hits:
+        """Finds the nearest rows by cosine.
+
+        Args:
+            vectors: (queries, size), of the same model; one of zeros finds nothing near; or
+            first: (queries, mod1size), and
+            second: (queries, mod2size), either of which may be left out, for the model.
+            k: how many for each, at least 1; no more than there are rows are given.
+            without_self: the queries are the index's own rows, in their order.
+
+        Raises:
+            UserError: if they have another size, or are not finite, or there is no model.
+        """
+        if vectors is None:
+            if self.model is None:
+                raise UserError("rows are embedded by a model; Index.open(FOLDER, model=load(RUN))")
+            vectors = self.model.transform(first=first, second=second)
+        given = as_rows(vectors, "queries")
+        queries = _unit(np.atleast_2d(np.asarray(given.values, np.float32)), "queries")
+        if queries.shape[1] != self.vectors.shape[1]:
+            raise UserError(
+                f"queries of {queries.shape[1]} values, and the index has {self.vectors.shape[1]}; "
+                "they must be of one model"
+            )
+        own = np.arange(len(queries)) if without_self else None
+        return replace(self._hits(queries, k, own), queries=given.ids)
+
+    def like(self, ids: ArrayLike, k: int = 10) -> Hits:
+        """Finds the nearest other rows of some rows of the index.
+
+        Args:
+            ids: what they are called.
+            k: how many for each.
+
+        Raises:
+            UserError: naming an id that is not there.
+        """
+        wanted = as_ids(np.atleast_1d(np.asarray(ids)), "id")
+        places = {value: place for place, value in enumerate(self.ids.tolist())}
+        kind = type(next(iter(places), ""))
+        numbers = []
+        for value in wanted.tolist():
+            place = places.get(value if isinstance(value, kind) else _as(kind, value))
+            if place is None:
+                raise UserError(f"id={value}: no row of the index is called so")
+            numbers.append(place)
+        own = np.array(numbers, np.int64)
+        return replace(self._hits(np.array(self.vectors[own]), k, own), queries=self.ids[own])
+
+    def measure(self, k: int = 10) -> Self:
+        """The same index, its recall measured on a sample of its rows."""
+        if self.lists is None or not len(self):
+            return self
+        sample = np.linspace(0, len(self) - 1, min(SAMPLE, len(self))).astype(np.int64)
+        queries = np.array(self.vectors[sample])
+        exact = nearest(queries, self.vectors, k)[1]
+        found = self._nearest(queries, k)[1]
+        shares = [np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]
+        return replace(self, recall=float(np.mean(shares)))
+
+    def kinds(self, k: int = 10) -> dict[str, dict[str, float]]:
+        """What rows with both modalities and with one find of each other.
+
+        Returns:
+            By kind of query (`both`, `first only`, `second only`), the share of each kind among
+            its k nearest other rows, and under `pool` among all rows; empty if it is not known
+            which modality a row has, or all have the same.
+        """
+        if not {"present_first", "present_second"} <= set(self.rows.schema.names):
+            return {}
+        first, second = (
+            self.rows.column(f"present_{name}").to_numpy() for name in ("first", "second")
+        )
+        masks = {
+            "both": first & second,
+            "first only": first & ~second,
+            "second only": second & ~first,
+        }
+        masks = {name: mask.astype(bool) for name, mask in masks.items() if mask.any()}
+        if len(masks) < 2:
+            return {}
+        shares = {"pool": {name: float(mask.mean()) for name, mask in masks.items()}}
+        for name, mask in masks.items():
+            rows = np.flatnonzero(mask)
+            rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
+            found = self._hits(np.array(self.vectors[rows]), k, rows).places
+            there = found[found >= 0]
+            shares[name] = {other: float(masks[other][there].mean()) for other in masks}
+        return shares
+
+    def _hits(self, queries: NDArray[np.float32], k: int, own: NDArray[np.int64] | None) -> Hits:
+        """As `search`; `own` are the places of the queries themselves, which are left out."""
+        if k < 1:
+            raise UserError(f"k={k}: must be at least 1")
+        wanted = min(k + (own is not None), len(self))
+        similarities, places = self._nearest(queries, wanted)
+        if own is not None:
+            places = np.where(places == own[:, None], -1, places)
+            order = np.argsort(places < 0, axis=1, kind="stable")[:, :k]
+            places = np.take_along_axis(places, order, axis=1)
+            similarities = np.take_along_axis(similarities, order, axis=1)
+            if wanted <= k:  # there are fewer others than asked for: the last place is the own one
+                places, similarities = places[:, : wanted - 1], similarities[:, : wanted - 1]
+        return Hits(self.rows, places, similarities)
+
+    def _nearest(
+        self, queries: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        if self.lists is None:
+            return nearest(queries, self.vectors, k)
+        return self.lists.nearest(queries, self.vectors, k)
+
+    def _grown(
+        self,
+        vectors: NDArray[np.float32],
+        table: pa.Table,
+        blocks: Iterable[NDArray[np.float32]],
+    ) -> Self:
+        step = max(1, 2**22 // max(1, vectors.shape[1]))
+        for start in range(0, len(self), step):
+            vectors[start : min(start + step, len(self))] = self.vectors[start : start + step]
+        _fill(vectors[len(self) :], blocks)
+        lists = None if self.lists is None else self.lists.grown(vectors[len(self) :])
+        return replace(self, vectors=vectors, rows=table, lists=lists).measure()
+
+    @classmethod
+    def _of(cls, vectors: NDArray[np.float32], source: Embedding, exact_to: int) -> Self:
+        _fill(vectors, source.blocks)
+        lists = build_lists(vectors) if len(vectors) > exact_to else None
+        return cls(vectors, source.table, lists, source.about).measure()
+
+    def _write(self, folder: Path, number: int) -> None:
+        """Writes what is beside the vectors; the index is that of the last file written."""
+        files = _files(folder, number)
+        assert isinstance(self.vectors, np.memmap)
+        self.vectors.flush()
+        parquet.write_table(self.rows, files["rows"])
+        if self.lists is not None:
+            self.lists.write(files["lists"])
+        meta = {"format": FORMAT, "number": number, "lists": self.lists is not None}
+        with whole_file(folder / META) as file:
+            content = {**meta, "recall": self.recall, "about": self.about}
+            file.write(f"{as_json(content, indent=2)}\n".encode())
+        for path in folder.iterdir():  # of the index before, and of one that was cut off
+            ours = path.name.startswith(tuple(f"{kind}-" for kind in files))
+            if ours and path not in files.values():
+                path.unlink()
+
+
+def _files(folder: Path, number: int) -> dict[str, Path]:
+    suffixes = {"vectors": "npy", "rows": "parquet", "lists": "faiss"}
+    return {kind: folder / f"{kind}-{number}.{suffix}" for kind, suffix in suffixes.items()}
+
+
+def _mapped(folder: Path, number: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    path = _files(folder, number)["vectors"]
+    check_room(path, 4 * shape[0] * shape[1], f"an index in {folder}")
+    return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+
+
+def _fill(vectors: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]]) -> None:
+    start = 0
+    for block in blocks:
+        vectors[start : start + len(block)] = _unit(block, f"row {start} and on")
+        start += len(block)
+
+
+def _unit(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise UserError(f"{name}: NaN, or infinite in float32; leave such rows out")
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = values / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
+
+
+def _as(kind: type, value: Any) -> Any:  # noqa: ANN401 — an id
+    """An id as the index's are, from a command line, which knows no types."""
+    try:
+        return kind(value)
+    except ValueError:
+        return value
