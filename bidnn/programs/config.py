@@ -141,6 +141,7 @@ class SearchConfig:
         second: of the second modality, likewise.
         data: where new rows come from; either modality may be missing.
         k: how many rows are found for each query.
+        having: finds rows that have a modality only: first, second, or both; null: any.
         output: where hits are written.
         seed: of dropped modalities, with `data.missing_rate`.
         device: where the model runs; `auto` takes a GPU when there is one.
@@ -154,6 +155,7 @@ class SearchConfig:
     second: str | None = None
     data: Any = None
     k: int = 10
+    having: str | None = None
     output: HitsConfig = MISSING
     seed: int = 0
     device: str = "auto"

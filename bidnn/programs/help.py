@@ -22,7 +22,7 @@ DAILY = {
     "compare": ("data.path", "methods", "common", "rates", "seeds"),
     "index": ("file", "folder", "add", "exact_to"),
     "search": (
-        *("file", "id", "checkpoint", "data.path", "first", "second", "k", "output.path"),
+        *("file", "id", "checkpoint", "data.path", "first", "second", "k", "having", "output.path"),
         "device",
     ),
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from bidnn.errors import UserError
 from bidnn.programs.config import IndexConfig
 from bidnn.search.index import META, Index
+from bidnn.search.presence import found_by_kind
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def run(config: IndexConfig) -> None:
     if index.lists is not None:
         how = f"lists find candidates; recall@10, on a sample: {index.recall:.3f} of exact search's"
     log.info("%s: %d rows of %d; %s", folder, len(index), index.vectors.shape[1], how)
-    for query, shares in index.kinds().items():
+    for query, shares in found_by_kind(index).items():
         found = ", ".join(f"{100 * share:.0f} % {kind}" for kind, share in shares.items())
         who = (
             "of all rows" if query == "pool" else f"rows with {query} find among their ten nearest"

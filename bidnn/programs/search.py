@@ -70,7 +70,7 @@ def _open(file: Path, folder: Path) -> Index:
 
 def _like(index: Index, config: SearchConfig) -> Hits:
     ids = config.id if isinstance(config.id, list) else [config.id]
-    return index.like(ids, config.k)
+    return index.like(ids, config.k, having=config.having)
 
 
 def _through_model(index: Index, config: SearchConfig) -> Hits:
@@ -84,7 +84,7 @@ def _through_model(index: Index, config: SearchConfig) -> Hits:
     store = _queries(model, config)
     log.info(store.describe())
     vectors = embed(model, store, l2_norm=index.about.get("bidnn.l2_norm") == "true")
-    hits = index.search(vectors, config.k)
+    hits = index.search(vectors, config.k, having=config.having)
     return hits if store.ids is None else Hits(*_parts(hits), store.ids)
 
 

@@ -26,6 +26,9 @@ SAMPLE = 1000
 """Rows that recall and presence are measured on."""
 FORMAT = 1
 META = "index.json"
+MARKS = ("present_first", "present_second")
+HAVING = {"first": (0,), "second": (1,), "both": (0, 1)}
+"""Which marks a row must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,7 @@ class Index:
         *,
         first: Any = None,  # noqa: ANN401 — as `transform` takes it
         second: Any = None,  # noqa: ANN401
+        having: str | None = None,
         without_self: bool = False,
     ) -> Hits:
         """Finds the nearest rows by cosine.
@@ -190,6 +194,7 @@ class Index:
             first: (queries, mod1size), and
             second: (queries, mod2size), either of which may be left out, for the model.
             k: how many for each, at least 1; no more than there are rows are given.
+            having: finds only rows that have a modality: `first`, `second` or `both`; None: any.
             without_self: the queries are the index's own rows, in their order.
 
         Raises:
@@ -207,14 +212,15 @@ class Index:
                 "they must be of one model"
             )
         own = np.arange(len(queries)) if without_self else None
-        return replace(self._hits(queries, k, own), queries=given.ids)
+        return replace(self._hits(queries, k, own, self._with(having)), queries=given.ids)
 
-    def like(self, ids: ArrayLike, k: int = 10) -> Hits:
+    def like(self, ids: ArrayLike, k: int = 10, *, having: str | None = None) -> Hits:
         """Finds the nearest other rows of some rows of the index.
 
         Args:
             ids: what they are called.
             k: how many for each.
+            having: as for `search`.
 
         Raises:
             UserError: naming an id that is not there.
@@ -229,55 +235,46 @@ class Index:
                 raise UserError(f"id={value}: no row of the index is called so")
             numbers.append(place)
         own = np.array(numbers, np.int64)
-        return replace(self._hits(np.array(self.vectors[own]), k, own), queries=self.ids[own])
+        hits = self._hits(np.array(self.vectors[own]), k, own, self._with(having))
+        return replace(hits, queries=self.ids[own])
 
-    def measure(self, k: int = 10) -> Self:
+    def measured(self, k: int = 10) -> Self:
         """The same index, its recall measured on a sample of its rows."""
-        if self.lists is None or not len(self):
+        if self.lists is None:
             return self
-        sample = np.linspace(0, len(self) - 1, min(SAMPLE, len(self))).astype(np.int64)
-        queries = np.array(self.vectors[sample])
+        queries = np.array(self.vectors[spread(len(self))])
         exact = nearest(queries, self.vectors, k)[1]
         found = self._nearest(queries, k)[1]
         shares = [np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]
         return replace(self, recall=float(np.mean(shares)))
 
-    def kinds(self, k: int = 10) -> dict[str, dict[str, float]]:
-        """What rows with both modalities and with one find of each other.
+    def _with(self, having: str | None) -> NDArray[np.bool_] | None:
+        """(rows,) which rows have a modality; None: it does not matter."""
+        if having is None:
+            return None
+        if having not in HAVING:
+            raise UserError(f"having={having}: choose one of {', '.join(HAVING)}")
+        if not set(MARKS) <= set(self.rows.schema.names):
+            raise UserError(
+                f"having={having}: the embedding does not say which modalities its rows have; make "
+                "it by bidnn embed, as .parquet or .npz"
+            )
+        found = [self.rows.column(MARKS[number]).to_numpy() for number in HAVING[having]]
+        there: NDArray[np.bool_] = np.all(np.stack(found).astype(bool), axis=0)
+        return there
 
-        Returns:
-            By kind of query (`both`, `first only`, `second only`), the share of each kind among
-            its k nearest other rows, and under `pool` among all rows; empty if it is not known
-            which modality a row has, or all have the same.
-        """
-        if not {"present_first", "present_second"} <= set(self.rows.schema.names):
-            return {}
-        first, second = (
-            self.rows.column(f"present_{name}").to_numpy() for name in ("first", "second")
-        )
-        masks = {
-            "both": first & second,
-            "first only": first & ~second,
-            "second only": second & ~first,
-        }
-        masks = {name: mask.astype(bool) for name, mask in masks.items() if mask.any()}
-        if len(masks) < 2:
-            return {}
-        shares = {"pool": {name: float(mask.mean()) for name, mask in masks.items()}}
-        for name, mask in masks.items():
-            rows = np.flatnonzero(mask)
-            rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
-            found = self._hits(np.array(self.vectors[rows]), k, rows).places
-            there = found[found >= 0]
-            shares[name] = {other: float(masks[other][there].mean()) for other in masks}
-        return shares
-
-    def _hits(self, queries: NDArray[np.float32], k: int, own: NDArray[np.int64] | None) -> Hits:
+    def _hits(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        own: NDArray[np.int64] | None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Hits:
         """As `search`; `own` are the places of the queries themselves, which are left out."""
         if k < 1:
             raise UserError(f"k={k}: must be at least 1")
         wanted = min(k + (own is not None), len(self))
-        similarities, places = self._nearest(queries, wanted)
+        similarities, places = self._nearest(queries, wanted, allowed)
         if own is not None:
             places = np.where(places == own[:, None], -1, places)
             order = np.argsort(places < 0, axis=1, kind="stable")[:, :k]
@@ -288,11 +285,11 @@ class Index:
         return Hits(self.rows, places, similarities)
 
     def _nearest(
-        self, queries: NDArray[np.float32], k: int
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if self.lists is None:
-            return nearest(queries, self.vectors, k)
-        return self.lists.nearest(queries, self.vectors, k)
+            return nearest(queries, self.vectors, k, allowed)
+        return self.lists.nearest(queries, self.vectors, k, allowed)
 
     def _grown(
         self,
@@ -305,13 +302,13 @@ class Index:
             vectors[start : min(start + step, len(self))] = self.vectors[start : start + step]
         _fill(vectors[len(self) :], blocks)
         lists = None if self.lists is None else self.lists.grown(vectors[len(self) :])
-        return replace(self, vectors=vectors, rows=table, lists=lists).measure()
+        return replace(self, vectors=vectors, rows=table, lists=lists).measured()
 
     @classmethod
     def _of(cls, vectors: NDArray[np.float32], source: Embedding, exact_to: int) -> Self:
         _fill(vectors, source.blocks)
         lists = build_lists(vectors) if len(vectors) > exact_to else None
-        return cls(vectors, source.table, lists, source.about).measure()
+        return cls(vectors, source.table, lists, source.about).measured()
 
     def _write(self, folder: Path, number: int) -> None:
         """Writes what is beside the vectors; the index is that of the last file written."""
@@ -329,6 +326,11 @@ class Index:
             ours = path.name.startswith(tuple(f"{kind}-" for kind in files))
             if ours and path not in files.values():
                 path.unlink()
+
+
+def spread(rows: int) -> NDArray[np.int64]:
+    """Numbers of at most SAMPLE rows, spread evenly."""
+    return np.linspace(0, rows - 1, min(SAMPLE, rows)).astype(np.int64)
 
 
 def _files(folder: Path, number: int) -> dict[str, Path]:

@@ -17,6 +17,8 @@ CANDIDATES = 20
 """Candidates for each row that is asked for, which are then compared exactly."""
 SHARE = 16
 """One in so many lists is looked at."""
+LEAST = 8
+"""Lists that are looked at, at least."""
 POINTS = 39
 """Vectors for each centre that faiss wants to be trained on, at least."""
 BLOCK = 2**17
@@ -39,11 +41,20 @@ class Lists:
         return int(self.index.ntotal)
 
     def nearest(
-        self, queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int
+        self,
+        queries: NDArray[np.float32],
+        vectors: NDArray[np.float32],
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """As `bidnn.search.nearest.nearest_among`, among what the lists find."""
+        """As `bidnn.search.nearest.nearest`, among what the lists find."""
         wanted = min(len(self), CANDIDATES * k)
-        _, found = self.index.search(np.ascontiguousarray(queries), wanted)
+        params = None
+        if allowed is not None:
+            faiss = import_faiss()
+            selected = faiss.IDSelectorBatch(np.flatnonzero(allowed))
+            params = faiss.SearchParametersIVF(sel=selected, nprobe=self.index.nprobe)
+        _, found = self.index.search(np.ascontiguousarray(queries), wanted, params=params)
         return nearest_among(queries, vectors, found, k)
 
     def grown(self, vectors: NDArray[np.float32]) -> Self:
@@ -72,7 +83,7 @@ def build_lists(vectors: NDArray[np.float32]) -> Lists:
     taught = np.random.default_rng(0).permutation(rows)[: max(256 * count, 2**16)]
     index.train(np.array(vectors[np.sort(taught)], np.float32))
     _add(index, vectors)
-    index.nprobe = max(1, count // SHARE)
+    index.nprobe = max(LEAST, count // SHARE)
     return Lists(index)
 
 

@@ -9,7 +9,10 @@ QUERIES = 1024
 
 
 def nearest(
-    queries: NDArray[np.float32], rows: NDArray[np.float32], k: int
+    queries: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Finds the rows with the largest products.
 
@@ -17,10 +20,11 @@ def nearest(
         queries: (queries, size) of unit length.
         rows: (rows, size) likewise, perhaps mapped.
         k: how many for each, at most as many as there are rows.
+        allowed: (rows,) which of them may be found; None: all.
 
     Returns:
         (queries, k) products, the largest first, and the numbers of their rows; of equal ones the
-        first row comes first.
+        first row comes first. −1, and a product of −1, where there are fewer.
     """
     similarities = np.empty((len(queries), k), np.float32)
     places = np.empty((len(queries), k), np.int64)
@@ -31,12 +35,17 @@ def nearest(
         where = torch.empty(len(part), 0, dtype=torch.int64)
         for first in range(0, len(rows), step):
             block = torch.from_numpy(np.array(rows[first : first + step], np.float32))
-            values, numbers = (part @ block.T).topk(min(k, len(block)), dim=1)
+            products = part @ block.T
+            if allowed is not None:
+                products[:, ~torch.from_numpy(allowed[first : first + step])] = -torch.inf
+            values, numbers = products.topk(min(k, len(block)), dim=1)
             best = torch.cat([best, values], dim=1)
             where = torch.cat([where, numbers + first], dim=1)
             best, where = _best(best, where, k)
         similarities[start : start + QUERIES] = best.numpy()
         places[start : start + QUERIES] = where.numpy()
+    none = np.isneginf(similarities)
+    similarities[none], places[none] = -1.0, -1
     return similarities, places
 
 

@@ -13,6 +13,7 @@ from bidnn.errors import UserError
 from bidnn.search import Index
 from bidnn.search import nearest as exact
 from bidnn.search.index import META
+from bidnn.search.presence import found_by_kind
 
 GENERATOR = np.random.default_rng(0)
 ROWS = GENERATOR.normal(size=(300, 6)).astype(np.float32)
@@ -134,9 +135,9 @@ def test_rows_with_one_modality_and_with_two_tell_what_they_find_of_each_other()
         {"id": range(60), "embedding": list(rows), "present_first": first, "present_second": second}
     )
     index = Index.build(rows)
-    assert index.kinds() == {}
+    assert found_by_kind(index) == {}
     index = Index(index.vectors, table.drop_columns("embedding"))
-    shares = index.kinds()
+    shares = found_by_kind(index)
     assert shares["pool"] == {name: pytest.approx(1 / 3) for name in shares if name != "pool"}
     assert shares["first only"] == {"both": 0.0, "first only": 1.0, "second only": 0.0}
 
@@ -200,3 +201,26 @@ def test_new_rows_are_searched_through_a_model(tmp_path):
     assert hits.table().select(["query", "id"]).to_pylist() == [{"query": "asked", "id": "r8"}]
     with pytest.raises(UserError, match="rows are embedded by a model"):
         Index.open(tmp_path / "i").search(first=ROWS[:1])
+
+
+@pytest.mark.parametrize("exact_to", [1000, 100])
+def test_only_rows_that_have_a_modality_are_found(tmp_path, exact_to):
+    first = np.arange(300) % 3 != 0
+    second = np.arange(300) % 4 != 0
+    more = {"present_first": first, "present_second": second}
+    file = table_file(tmp_path / "e.parquet", ROWS, NAMES, **more)
+    index = Index.build(file, exact_to=exact_to)
+    for having, mask in (("first", first), ("second", second), ("both", first & second)):
+        places, _ = by_hand(ROWS[:5], ROWS[mask], 2)
+        expected = NAMES[mask][places]
+        found = index.search(ROWS[:5], 2, having=having).ids
+        shares = [np.isin(*pair).mean() for pair in zip(expected, found, strict=True)]
+        assert np.mean(shares) == 1.0 if exact_to == 1000 else np.mean(shares) > 0.6
+        assert all(mask[int(name[1:])] for row in found for name in row)
+    alone = index.like("r0", 299, having="second").ids[0]
+    assert "r0" not in alone
+    assert exact_to < 300 or sorted(alone) == sorted(NAMES[second])
+    with pytest.raises(UserError, match="having=image: choose one of first, second, both"):
+        index.search(ROWS[:1], having="image")
+    with pytest.raises(UserError, match="does not say which modalities its rows have"):
+        Index.build(ROWS).search(ROWS[:1], having="first")
