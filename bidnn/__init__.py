@@ -4,19 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bidnn.conventions import pack
     from bidnn.estimator import BiDNN, load
     from bidnn.original.config import Config
     from bidnn.search.index import Index
 
     __version__: str
 
-__all__ = ["BiDNN", "Config", "Index", "__version__", "load"]
+__all__ = ["BiDNN", "Config", "Index", "__version__", "load", "pack"]
 
 _HOMES = {
     "BiDNN": "bidnn.estimator",
     "load": "bidnn.estimator",
     "Config": "bidnn.original.config",
     "Index": "bidnn.search.index",
+    "pack": "bidnn.conventions",
 }
 
 

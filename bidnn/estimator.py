@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bidnn.conventions import Conventions, as_seed, unpacked
 from bidnn.data.formats.arrays import store_arrays
-from bidnn.data.frames import CONTAINERS, Rows, as_rows, check_columns, contain, same_ids
+from bidnn.data.frames import Rows, as_rows, check_columns, contain, same_ids
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.model.finishing import MissingStrategy
@@ -34,7 +35,7 @@ MODALITIES = ("first", "second")
 RECIPE, PAPER = "incomplete", "paper"
 
 
-class BiDNN:
+class BiDNN(Conventions):
     """Trains on pairs, embeds and translates rows that may miss either modality.
 
     scikit-learn's way, with arrays; the training starts from a recipe of conf/experiment, and every
@@ -59,6 +60,7 @@ class BiDNN:
         *,
         recipe: str | None = None,
         config_dir: str | Path | None = None,
+        random_state: Any = None,  # noqa: ANN401 — see `as_seed`
         **settings: Any,  # noqa: ANN401 — of any setting's type
     ) -> None:
         """Takes settings; nothing is read or built yet.
@@ -68,14 +70,21 @@ class BiDNN:
             recipe: a file of conf/experiment; None: `incomplete` for `fit`, `paper` for `train`.
             config_dir: a folder of your own recipes, choices and classes, as `--config-dir` of the
                 programs (docs/extending.md).
+            random_state: scikit-learn's name for `seed`.
             **settings: fields of Config, or settings of `bidnn train`: a key, its dots as two
                 underscores (`optimizer__lr=0.01`, or `**{"optimizer.lr": 0.01}`), or a group
                 (`loss="incomplete"`). `run_dir` names a folder for checkpoints, metrics and
                 outputs; without it, nothing is written.
 
         Raises:
-            TypeError: if there is no such setting.
+            TypeError: if there is no such setting, or a seed is given twice.
         """
+        named = {"config": config, "recipe": recipe, "config_dir": config_dir}
+        self._params = {**named, "random_state": random_state, **settings}
+        if random_state is not None:
+            if "seed" in settings:
+                raise TypeError("BiDNN: random_state and seed are the same; give one")
+            settings["seed"] = as_seed(random_state)
         for name in settings:
             if name not in (*FIELDS, *TOP_LEVEL) and "__" not in name and "." not in name:
                 near = get_close_matches(name, [*FIELDS, *TOP_LEVEL], n=1)
@@ -154,7 +163,7 @@ class BiDNN:
     def fit(
         self,
         first: Any,  # noqa: ANN401 — see `as_rows`
-        second: Any,  # noqa: ANN401
+        second: Any = None,  # noqa: ANN401
         *,
         ids: ArrayLike | None = None,
         callbacks: Sequence["Callback"] = (),
@@ -165,7 +174,7 @@ class BiDNN:
             first: (rows, mod1size) array, sparse matrix, tensor or lists; or a frame or table, of
                 numbers or with one column of vectors (`bidnn.data.frames.as_rows`); a row of NaN or
                 null, or masked, is missing.
-            second: (rows, mod2size) likewise.
+            second: (rows, mod2size) likewise; None, or labels: `first` has both, see `pack`.
             ids: (rows,) texts or whole numbers, no two alike, kept for `fname_out`; None: those of
                 a pandas index or a column `id`, if there is one.
             callbacks: Lightning's, or your own.
@@ -173,10 +182,18 @@ class BiDNN:
         Raises:
             UserError: if the rows do not fit, no row is complete, or a setting is out of range.
         """
+        declared = self.config.mod1size if "mod1size" in self._given else None
+        first, second = unpacked(first, second, declared)
+        if second is None:
+            raise UserError(
+                "fit takes both modalities: fit(first, second), or side by side fit(pack(first, "
+                "second)), or fit(X) of BiDNN(mod1size=…)"
+            )
         rows = as_rows(first, "first"), as_rows(second, "second")
         known = same_ids(*rows) if ids is None else ids
         store = store_arrays(rows[0].values, rows[1].values, ids=known)
         self.config = replace(self.config, mod1size=store.mod1size, mod2size=store.mod2size)
+        self.n_features_in_ = store.mod1size + store.mod2size
         given = {name: getattr(self.config, name) for name in self._given}
         self._train(store, self.recipe or RECIPE, given, callbacks)
         self._columns = rows[0].columns, rows[1].columns
@@ -209,28 +226,11 @@ class BiDNN:
             model = model.with_missing(_strategy(missing))
         rows, store = self._taken(first, second)
         values = embed(model, store, l2_norm=self.config.l2_norm)
-        return contain(
-            values, rows, list(self.get_feature_names_out()), "embedding", self._container
-        )
+        return contain(values, rows, list(self.get_feature_names_out()), "embedding", self._output)
 
-    def fit_transform(self, first: Any, second: Any) -> Any:  # noqa: ANN401
+    def fit_transform(self, first: Any, second: Any = None, **more: Any) -> Any:  # noqa: ANN401
         """`fit`, then `transform` of the same rows."""
-        return self.fit(first, second).transform(first, second)
-
-    def set_output(self, *, transform: str | None = None) -> Self:
-        """Chooses what `transform` and `translate` give, as in scikit-learn.
-
-        Args:
-            transform: `default`: frames for frames, arrays for what else there is; `pandas`,
-                `polars` or `pyarrow`: always that; None changes nothing.
-
-        Raises:
-            UserError: if it is none of these.
-        """
-        if transform is not None and transform not in CONTAINERS:
-            raise UserError(f"transform={transform}: choose one of {', '.join(CONTAINERS)}")
-        self._container = transform or self._container
-        return self
+        return self.fit(first, second, **more).transform(first, second)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
         """Names of the embedding's columns in a frame: bidnn0, bidnn1, …, as in scikit-learn."""
@@ -269,7 +269,7 @@ class BiDNN:
         none = np.empty((0, size), np.float32)
         values = np.concatenate([none, *(block[1 + side] for block in blocks)])
         names = self._columns[side] or [f"{name}{number}" for number in range(size)]
-        return contain(values, rows, names, name, self._container)
+        return contain(values, rows, names, name, self._output)
 
     def save(self, path: str | Path) -> None:
         """Writes the trained model, for `bidnn.load`.
@@ -340,11 +340,13 @@ class BiDNN:
 
     def _taken(
         self,
-        first: Any,  # noqa: ANN401
-        second: Any,  # noqa: ANN401
+        first: Any = None,  # noqa: ANN401
+        second: Any = None,  # noqa: ANN401
     ) -> tuple[list[Rows | None], PairStore]:
         """Rows to embed, of one modality or both; one that is None is missing in all of them."""
         model = self._trained()
+        both = model.mod1size + model.mod2size
+        first, second = unpacked(first, second, model.mod1size, both)
         if first is None and second is None:
             raise UserError("no rows: give first, second, or both")
         rows: list[Rows | None] = []
@@ -357,6 +359,14 @@ class BiDNN:
         store = store_arrays(*given, sizes=(model.mod1size, model.mod2size))
         check_sizes(model, store)
         return rows, store
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return self._trained().mod1size, self._trained().mod2size
+
+    def _fitted(self) -> Mapping[str, Any]:
+        names = ("_store", "_model", "_metrics", "_columns", "_container", "n_features_in_")
+        return {name: vars(self)[name] for name in names if name in vars(self)}
 
     def _trained(self) -> Model:
         if self._model is None:

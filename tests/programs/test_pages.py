@@ -174,12 +174,13 @@ def small(code):
     """A block of the README, its networks and trainings made small."""
     code = code.replace("hdn=256, rep=128, epochs=200", "hdn=8, rep=4, epochs=2")
     code = code.replace('recipe="crossmodal", ', 'recipe="crossmodal", epochs=2, ')
+    code = code.replace('epochs=100), {"rep": [64, 128]}', 'epochs=2), {"rep": [2, 4]}')
     return code.replace("hdn=2048, rep=2048", "hdn=8, rep=4, epochs=2")
 
 
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     (code,) = (block for language, block in BLOCK.findall(README) if language == "python")
-    assert small(code).count("epochs=2") == code.count("BiDNN(") == 3
+    assert small(code).count("epochs=2") == code.count("BiDNN(") == 4
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     first, second = generator.uniform(-0.5, 0.5, (2, 80, 5)).astype("f4")

@@ -1,0 +1,209 @@
+"""What scikit-learn expects of an estimator, and both modalities as its one input."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import get_config
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.metrics import r2_score
+
+from bidnn.data.frames import CONTAINERS, as_rows
+from bidnn.errors import UserError
+
+
+class Packed(np.ndarray[Any, Any]):
+    """(rows, mod1size + mod2size): both modalities of some rows side by side, see `pack`.
+
+    Attributes:
+        mod1size: columns of the first modality, the first ones.
+    """
+
+    mod1size: int
+
+    def __array_finalize__(self, whole: Any) -> None:  # noqa: ANN401 — NumPy's
+        """Parts of it know, too, where the second modality begins."""
+        self.mod1size = getattr(whole, "mod1size", 0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it is the same in another process."""
+        return _packed, (np.asarray(self), self.mod1size)
+
+
+def _packed(values: NDArray[Any], mod1size: int) -> Packed:
+    both: Packed = values.view(Packed)
+    both.mod1size = mod1size
+    return both
+
+
+def pack(first: Any, second: Any) -> Packed:  # noqa: ANN401 — see `as_rows`
+    """Both modalities as one input, for scikit-learn's pipelines, searches and validation.
+
+    Args:
+        first: (rows, mod1size), of any kind that `BiDNN.fit` takes but sparse; a row of NaN misses
+            it.
+        second: (rows, mod2size), likewise.
+
+    Raises:
+        UserError: if they are not as many rows, or sparse.
+    """
+    parts = []
+    for name, part in (("first", first), ("second", second)):
+        values = as_rows(part, name).values
+        if not isinstance(values, np.ndarray) or values.ndim != 2:
+            raise UserError(f"pack: {name} is {type(part).__name__}; a dense matrix is needed")
+        hidden = np.ma.getmaskarray(values) if np.ma.isMaskedArray(values) else None
+        plain = np.array(values, np.float32)
+        if hidden is not None:
+            plain[hidden] = np.nan
+        parts.append(plain)
+    if len(parts[0]) != len(parts[1]):
+        raise UserError(f"pack: {len(parts[0])} and {len(parts[1])} rows; they are pairs")
+    return _packed(np.hstack(parts), parts[0].shape[1])
+
+
+def unpacked(
+    first: Any,  # noqa: ANN401
+    second: Any,  # noqa: ANN401
+    mod1size: int | None,
+    columns: int | None = None,
+) -> tuple[Any, Any]:
+    """Both modalities, of which `first` may have both side by side.
+
+    Args:
+        first: of `pack`, or a matrix as it was made of one by a step before, or one modality.
+        second: the other modality; None, or labels, which scikit-learn passes on, where `first`
+            has both.
+        mod1size: columns of the first modality, if that is known.
+        columns: of both together, where a matrix of fewer is one modality; None: any is both.
+    """
+    if isinstance(first, Packed):
+        plain = np.asarray(first)
+        return plain[:, : first.mod1size], plain[:, first.mod1size :]
+    if mod1size is None or not (second is None or _are_labels(second)):
+        return first, second
+    size = np.shape(first)[1:]
+    if len(size) != 1 or (columns is not None and size[0] != columns):
+        return first, second
+    whole = as_rows(first, "first").values
+    return whole[:, :mod1size], whole[:, mod1size:]
+
+
+def _are_labels(values: Any) -> bool:  # noqa: ANN401
+    if type(values).__module__.partition(".")[0] in ("polars", "pyarrow", "torch"):
+        return False
+    plain = np.asarray(values)
+    return plain.ndim == 1 and (plain.dtype.kind in "biufUS" or isinstance(plain[:1].tolist(), str))
+
+
+class Conventions(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[misc, call-arg]
+    """Parameters as scikit-learn reads and sets them: those that the constructor was given."""
+
+    _params: dict[str, Any]
+    _container: str
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 — scikit-learn's
+        """`transform` takes `second=` alone, which what scikit-learn wraps it in forbids."""
+        super().__init_subclass__(**{"auto_wrap_output_keys": None, **options})
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Chooses what `transform` and `translate` give.
+
+        Args:
+            transform: `default`: frames for frames, arrays for what else there is; `pandas`,
+                `polars` or `pyarrow`: always that; None changes nothing.
+
+        Raises:
+            UserError: if it is none of these.
+        """
+        if transform is not None and transform not in CONTAINERS:
+            raise UserError(f"transform={transform}: choose one of {', '.join(CONTAINERS)}")
+        self._container = transform or self._container
+        return self
+
+    @property
+    def _output(self) -> str:
+        """What is chosen, here or by `sklearn.set_config(transform_output=…)`."""
+        general: str = get_config()["transform_output"]
+        return general if self._container == "default" else self._container
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """What the constructor was given, by name."""
+        del deep  # settings hold no estimators
+        return dict(self._params)
+
+    def set_params(self, **params: Any) -> Self:  # noqa: ANN401 — of any setting
+        """Changes settings; what was trained stays until the next `fit`.
+
+        Raises:
+            ValueError: if there is no such setting.
+        """
+        kept = dict(self._fitted())
+        try:
+            self.__init__(**{**self._params, **params})  # type: ignore[misc]
+        except TypeError as error:
+            raise ValueError(f"Invalid parameter: {error}") from error
+        for name, value in kept.items():
+            setattr(self, name, value)
+        return self
+
+    def score(self, first: Any, second: Any = None) -> float:  # noqa: ANN401 — as for `fit`
+        """The share of variance that translations explain (R²), the mean of both directions.
+
+        Args:
+            first: as for `fit`, dense; rows with both modalities count.
+            second: likewise.
+        """
+        first, second = unpacked(first, second, self._sizes[0], sum(self._sizes))
+        parts = [
+            np.ma.filled(as_rows(part, name).values.astype(np.float32), np.nan)
+            for name, part in (("first", first), ("second", second))
+        ]
+        both = ~(np.isnan(parts[0]).all(axis=1) | np.isnan(parts[1]).all(axis=1))
+        first, second = (part[both] for part in parts)
+        pairs = (
+            (second, as_rows(self.translate(first=first), "second")),
+            (first, as_rows(self.translate(second=second), "first")),
+        )
+        shares = [
+            r2_score(part, found.values, multioutput="variance_weighted") for part, found in pairs
+        ]
+        return float(np.mean(shares))
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        """Columns of both modalities of the trained model."""
+        raise NotImplementedError
+
+    def translate(self, *, first: Any = None, second: Any = None) -> Any:  # noqa: ANN401
+        """Predicts the other modality."""
+        raise NotImplementedError
+
+    def _fitted(self) -> Mapping[str, Any]:
+        """Attributes that a training leaves."""
+        raise NotImplementedError
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether it was trained or loaded."""
+        return vars(self).get("_model") is not None
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 — scikit-learn's
+        """Rows may be missing, and sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def as_seed(random_state: Any) -> int:  # noqa: ANN401 — None, a number or NumPy's
+    """A seed of scikit-learn's `random_state`."""
+    if random_state is None:
+        return 0
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    return int(random_state)

@@ -1,0 +1,138 @@
+"""scikit-learn's conventions: parameters, clones, searches, pipelines, pickles, one input."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from bidnn import BiDNN, Config, pack
+from bidnn.errors import UserError
+
+
+@pytest.fixture
+def pairs():
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(90, 2))
+    first = np.tanh(hidden @ generator.normal(size=(2, 3))).astype(np.float32)
+    second = np.tanh(hidden @ generator.normal(size=(2, 5))).astype(np.float32)
+    return first, second
+
+
+def quick(**more):
+    return BiDNN(**{"hdn": 8, "rep": 4, "epochs": 3, "batch_size": 16, "verbosity": 0, **more})
+
+
+def test_parameters_are_those_that_were_given_and_clones_have_them(pairs):
+    config = Config(lr=0.05)
+    net = BiDNN(config, recipe="paper", hdn=8, loss__self_weight=0.0, random_state=3, verbosity=0)
+    given = net.get_params()
+    assert given == {
+        **{"config": config, "recipe": "paper", "config_dir": None, "random_state": 3},
+        **{"hdn": 8, "loss__self_weight": 0.0, "verbosity": 0},
+    }
+    twin = clone(net)
+    assert twin.get_params() == given
+    assert (twin.config.seed, twin.config.lr, twin.config.hdn) == (3, 0.05, 8)
+    twin.set_params(hdn=16, lr=0.2)
+    assert (twin.config.hdn, twin.config.lr, net.config.hdn) == (16, 0.2, 8)
+    with pytest.raises(ValueError, match="Invalid parameter: BiDNN has no setting hdm; did you"):
+        twin.set_params(hdm=16)
+    with pytest.raises(TypeError, match="random_state and seed are the same"):
+        BiDNN(random_state=1, seed=1)
+
+
+def test_settings_can_change_without_forgetting_what_was_trained(pairs):
+    net = quick()
+    with pytest.raises(NotFittedError):
+        check_is_fitted(net)
+    expected = net.fit(*pairs).transform(*pairs)
+    check_is_fitted(net)
+    assert net.n_features_in_ == 8
+    np.testing.assert_array_equal(net.set_params(lr=0.5).transform(*pairs), expected)
+    assert not np.array_equal(net.fit(*pairs).transform(*pairs), expected)
+    assert quick(random_state=5).config.seed == quick(seed=5).config.seed == 5
+    one, other = (quick(random_state=np.random.RandomState(0)) for _ in range(2))
+    assert one.config.seed == other.config.seed != 0
+
+
+def test_packed_rows_are_the_two_modalities(pairs):
+    first, second = (part.copy() for part in pairs)
+    first[:5], second[5:10] = np.nan, np.nan
+    both = pack(pd.DataFrame(first), np.ma.masked_invalid(second))
+    expected = quick().fit(first, second).transform(first, second)
+    net = quick()
+    np.testing.assert_array_equal(net.fit_transform(both), expected)
+    np.testing.assert_array_equal(net.transform(both[20:30]), expected[20:30])
+    np.testing.assert_array_equal(quick().fit(both, np.arange(90) % 3).transform(both), expected)
+    plain = np.hstack([first, second])
+    np.testing.assert_array_equal(quick(mod1size=3).fit(plain).transform(plain), expected)
+    assert pickle.loads(pickle.dumps(both[3:7])).mod1size == 3
+    with pytest.raises(UserError, match=r"fit takes both modalities: .* BiDNN\(mod1size=…\)"):
+        quick().fit(plain)
+    with pytest.raises(UserError, match="pack: 90 and 89 rows; they are pairs"):
+        pack(first, second[1:])
+
+
+def test_a_search_finds_the_settings_that_translate_best(pairs):
+    first, second = (part.copy() for part in pairs)
+    first[::9] = np.nan
+    net = quick(scaling="standard", output_act="linear")
+    labels = np.arange(90) % 3
+    search = GridSearchCV(net, {"epochs": [1, 150]}, cv=2).fit(pack(first, second), labels)
+    assert search.best_params_ == {"epochs": 150}
+    assert search.best_score_ > 0.3
+    assert search.transform(pack(first, second)).shape == (90, 4)
+    scores = cross_val_score(net.set_params(epochs=150), pack(first, second), cv=2)
+    assert scores.mean() == pytest.approx(search.best_score_, abs=1e-6)
+
+
+def test_the_score_is_the_share_of_variance_that_is_explained(pairs):
+    first, second = pairs
+    net = quick(epochs=60, scaling="standard", output_act="linear").fit(first, second)
+    shares = []
+    for part, found in (
+        (first, net.translate(second=second)),
+        (second, net.translate(first=first)),
+    ):
+        shares.append(1 - ((part - found) ** 2).sum() / ((part - part.mean(axis=0)) ** 2).sum())
+    assert net.score(first, second) == pytest.approx(np.mean(shares), abs=1e-5)
+    with_gap = first.copy()
+    with_gap[:40] = np.nan
+    expected = net.score(first[40:], second[40:])
+    assert net.score(with_gap, second) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_pipeline_scales_both_modalities_before(pairs):
+    first, second = pairs
+    both = pack(first * 100 + 7, second)
+    pipeline = make_pipeline(StandardScaler(), quick(mod1size=3))
+    found = pipeline.set_params(bidnn__rep=6).fit(both).transform(both)
+    scaled = StandardScaler().fit_transform(np.asarray(both))
+    expected = (
+        quick(rep=6).fit(scaled[:, :3], scaled[:, 3:]).transform(scaled[:, :3], scaled[:, 3:])
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    with config_context(transform_output="pandas"):
+        frame = pipeline.transform(both)
+    assert frame.columns.tolist() == pipeline[-1].get_feature_names_out().tolist()
+
+
+def test_a_trained_one_is_pickled_and_used_in_other_processes(pairs, tmp_path):
+    net = quick().fit(*pairs)
+    expected = net.transform(*pairs)
+    twin = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(twin.transform(*pairs), expected)
+    assert twin.get_params() == net.get_params()
+    joblib.dump(net, tmp_path / "net.joblib")
+    again = joblib.load(tmp_path / "net.joblib")
+    (found,) = joblib.Parallel(n_jobs=2)([joblib.delayed(again.transform)(*pairs)])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
