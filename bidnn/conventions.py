@@ -1,13 +1,11 @@
 """What scikit-learn expects of an estimator, and both modalities as its one input."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import get_config
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.metrics import r2_score
 
 from bidnn.data.frames import CONTAINERS, as_rows
 from bidnn.errors import UserError
@@ -97,15 +95,15 @@ def _are_labels(values: Any) -> bool:  # noqa: ANN401
     return plain.ndim == 1 and (plain.dtype.kind in "biufUS" or isinstance(plain[:1].tolist(), str))
 
 
-class Conventions(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[misc, call-arg]
-    """Parameters as scikit-learn reads and sets them: those that the constructor was given."""
+class Conventions:
+    """What scikit-learn asks an estimator for; parameters are what the constructor was given.
+
+    Not derived from its BaseEstimator, whose import would take longer than torch's, of which an
+    embedding has no use: whatever scikit-learn does with an estimator asks for these methods.
+    """
 
     _params: dict[str, Any]
     _container: str
-
-    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 — scikit-learn's
-        """`transform` takes `second=` alone, which what scikit-learn wraps it in forbids."""
-        super().__init_subclass__(**{"auto_wrap_output_keys": None, **options})
 
     def set_output(self, *, transform: str | None = None) -> Self:
         """Chooses what `transform` and `translate` give.
@@ -125,8 +123,10 @@ class Conventions(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
     @property
     def _output(self) -> str:
         """What is chosen, here or by `sklearn.set_config(transform_output=…)`."""
-        general: str = get_config()["transform_output"]
-        return general if self._container == "default" else self._container
+        if self._container != "default" or "sklearn" not in sys.modules:
+            return self._container
+        general: str = sys.modules["sklearn"].get_config()["transform_output"]
+        return general
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What the constructor was given, by name."""
@@ -155,6 +155,8 @@ class Conventions(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
             first: as for `fit`, dense; rows with both modalities count.
             second: likewise.
         """
+        from sklearn.metrics import r2_score
+
         first, second = unpacked(first, second, self._sizes[0], sum(self._sizes))
         parts = [
             np.ma.filled(as_rows(part, name).values.astype(np.float32), np.nan)
@@ -190,12 +192,19 @@ class Conventions(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None): 
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 — scikit-learn's
         """Rows may be missing, and sparse."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        tags.target_tags.required = False
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=["float32"]),
+            input_tags=InputTags(allow_nan=True, sparse=True),
+        )
+
+    def __repr__(self) -> str:
+        """As it was made, without what was left out."""
+        given = (f"{name}={value!r}" for name, value in self._params.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(given)})"
 
 
 def as_seed(random_state: Any) -> int:  # noqa: ANN401 — None, a number or NumPy's

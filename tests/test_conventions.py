@@ -39,6 +39,7 @@ def test_parameters_are_those_that_were_given_and_clones_have_them(pairs):
         **{"config": config, "recipe": "paper", "config_dir": None, "random_state": 3},
         **{"hdn": 8, "loss__self_weight": 0.0, "verbosity": 0},
     }
+    assert repr(quick(rep=6)) == "BiDNN(hdn=8, rep=6, epochs=3, batch_size=16, verbosity=0)"
     twin = clone(net)
     assert twin.get_params() == given
     assert (twin.config.seed, twin.config.lr, twin.config.hdn) == (3, 0.05, 8)

@@ -109,7 +109,11 @@ def hydra_program(name: str) -> Callable[[], None]:
             register()
             sys.argv[1:] = flags_first(named_file(name, own_arguments(sys.argv[1:])))
             with taken_over(stopping.end_jobs):
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+                try:
+                    hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+                finally:
+                    if (summary := sys.modules.get("bidnn.programs.summary")) is not None:
+                        summary.summarize()
             if (number := stopping.told()) is not None:
                 sys.exit(128 + number)
         except StoppedError as stop:

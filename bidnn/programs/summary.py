@@ -1,0 +1,165 @@
+"""What a sweep found: a table of its runs, the best first, and results.csv beside them."""
+
+import csv
+import io
+import json
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from bidnn.files import as_json, whole_file
+from bidnn.programs.messages import one_line
+from bidnn.training.resuming import read_metrics
+
+log = logging.getLogger(__name__)
+
+JOBS = ".jobs"
+SHOWN = 50
+"""Runs in the table that is printed, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        number: from 0.
+        overrides: what its command line would be.
+        failure: why it failed; empty if it did not.
+        metrics: its last ones, by name.
+    """
+
+    number: int
+    overrides: list[str]
+    failure: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The overrides by key."""
+        return {key: value for key, _, value in (o.partition("=") for o in self.overrides)}
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The sweep that this process started.
+
+    Attributes:
+        folder: of all its runs.
+        objective: the metric that runs are compared by.
+    """
+
+    folder: Path
+    objective: str
+
+
+started: list[Sweep] = []
+
+
+class NoteJobs(Callback):
+    """Notes what each run of a sweep was told, and whether it failed; called by Hydra."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ANN401 — Hydra's
+        """In the process of the sweep."""
+        folder = Path(config.hydra.sweep.dir)
+        for path in folder.glob(f"{JOBS}/*.json"):  # of a sweep before in this folder
+            path.unlink()
+        started[:] = [Sweep(folder, str(config.objective))]
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ANN401
+        """In the process of the run."""
+        del config
+        hydra = job_return.hydra_cfg
+        if hydra is None or hydra.hydra.mode is None or hydra.hydra.mode.name != "MULTIRUN":
+            return
+        failed = job_return.status is not JobStatus.COMPLETED
+        noted = {
+            "overrides": list(hydra.hydra.overrides.task),
+            "folder": str(hydra.hydra.runtime.output_dir),
+            "failure": one_line(job_return._return_value) if failed else "",
+        }
+        path = Path(hydra.hydra.sweep.dir) / JOBS / f"{hydra.hydra.job.num}.json"
+        with whole_file(path) as file:
+            file.write(as_json(noted).encode())
+
+
+def summarize() -> None:
+    """Prints the table of the sweep that has ended, and writes results.csv."""
+    if not started:
+        return
+    sweep = started.pop()
+    jobs = ranked(read_jobs(sweep.folder), sweep.objective)
+    if not jobs:
+        return
+    path = sweep.folder / "results.csv"
+    with whole_file(path) as file:
+        file.write(as_csv(jobs, sweep.objective).encode())
+    show(jobs, sweep.objective)
+    log.info("%d runs, %d failed: %s", len(jobs), sum(bool(j.failure) for j in jobs), path)
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The runs of a sweep, in their order."""
+    jobs = []
+    for path in sorted(folder.glob(f"{JOBS}/*.json"), key=lambda path: int(path.stem)):
+        noted = json.loads(path.read_text())
+        metrics = read_metrics(Path(noted["folder"])) if not noted["failure"] else None
+        jobs.append(Job(int(path.stem), noted["overrides"], noted["failure"], metrics or {}))
+    return jobs
+
+
+def swept(jobs: list[Job]) -> list[str]:
+    """The settings in which they differ."""
+    keys = list(dict.fromkeys(key for job in jobs for key in job.settings))
+    return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
+
+
+def lower_is_better(objective: str) -> bool:
+    """Whether it is a loss or an error: those of `train/` and `val/`, and what says so."""
+    return objective.startswith(("train/", "val/")) or "error" in objective or "loss" in objective
+
+
+def ranked(jobs: list[Job], objective: str) -> list[Job]:
+    """The best first; those that failed, or lack the objective, last."""
+    sign = 1 if lower_is_better(objective) else -1
+
+    def place(job: Job) -> tuple[bool, float, int]:
+        value = job.metrics.get(objective, math.nan)
+        return math.isnan(value), 0.0 if math.isnan(value) else sign * value, job.number
+
+    return sorted(jobs, key=place)
+
+
+def as_csv(jobs: list[Job], objective: str) -> str:
+    """Run, swept settings, objective, all other metrics and failure, a line a run."""
+    keys = swept(jobs)
+    others = sorted({name for job in jobs for name in job.metrics} - {objective})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", *keys, objective, *others, "failure"])
+    for job in jobs:
+        values = [job.metrics.get(name, "") for name in (objective, *others)]
+        writer.writerow(
+            [job.number, *(job.settings.get(k, "") for k in keys), *values, job.failure]
+        )
+    return text.getvalue()
+
+
+def show(jobs: list[Job], objective: str) -> None:
+    """Prints the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    keys, better = swept(jobs), "lower" if lower_is_better(objective) else "higher"
+    table = Table("run", *keys, f"{objective} ({better} is better)")
+    for job in jobs[:SHOWN]:
+        value = job.metrics.get(objective)
+        shown = f"{value:.4g}" if value is not None else f"failed: {job.failure[:60]}"
+        table.add_row(str(job.number), *(job.settings.get(key, "") for key in keys), shown)
+    Console().print(table)
