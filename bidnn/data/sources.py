@@ -11,13 +11,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.arrays import read_npz
 from bidnn.data.formats.digits import load_halves
+from bidnn.data.formats.embeddings import read_embeddings
 from bidnn.data.formats.kinds import check_kind
 from bidnn.data.formats.libsvm.cache import open_cache
 from bidnn.data.formats.libsvm.rows import open_libsvm
 from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.formats.matlab import read_mat
+from bidnn.data.formats.npy import read_npy
 from bidnn.data.formats.sidecar import with_ids
 from bidnn.data.order import Shuffle
 from bidnn.data.store import Modality, PairStore, Reading
@@ -189,14 +191,14 @@ class NpzSource(Source):
 
 @dataclass(slots=True, kw_only=True)
 class NpySource(Source):
-    """A pair of npy files, memory-mapped; a row of NaN is missing.
+    """A pair of npy files, memory-mapped, or of numbered shards; a row of NaN is missing.
 
     Attributes:
-        first: the file of the first modality; of the two, one can be left out to embed rows that
-            all miss it.
-        second: the file of the second modality.
-        label: the file of the labels, or None.
-        ids: the rows' ids, in their order: a table, .npy, or text with one a line.
+        first: the file of the first modality; or of its shards a pattern with `*`, in the order of
+            their numbers; of the two, one can be left out to embed rows that all miss it.
+        second: the file of the second modality; or a pattern of shards of the same rows.
+        label: the file of the labels, or a pattern, or None.
+        ids: the rows' ids, in their order: a table, .npy, or text with one a line; or a pattern.
         id: the column of a table of ids; null: `id`, or its only one.
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_first: with `val_second`, a pair to validate on.
@@ -216,11 +218,15 @@ class NpySource(Source):
         """Maps the files; `sizes` are those of a modality that has none."""
         if self.first is None and self.second is None:
             required_path(None, "data.first")
-        first, second, label = (
-            None if name is None else Path(name) for name in (self.first, self.second, self.label)
+        return read_npy(
+            self.first,
+            self.second,
+            label=self.label,
+            ids=self.ids,
+            id_column=self.id,
+            ignore_zeroes=self.ignore_zeroes,
+            sizes=sizes,
         )
-        store = read_npy(first, second, label=label, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
-        return with_ids(store, self.ids, self.id)
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Maps the validation files, if there are any."""
@@ -230,6 +236,35 @@ class NpySource(Source):
         first = required_path(self.val_first, "data.val_first")
         second = required_path(self.val_second, "data.val_second")
         return read_npy(first, second, ignore_zeroes=self.ignore_zeroes)
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddingsSource(Source):
+    """A folder as clip-retrieval writes it: numbered shards `img_emb/*.npy`, `text_emb/*.npy`.
+
+    Attributes:
+        path: the folder; images are the first modality, texts the second.
+        id: the column of the tables `metadata/*.parquet` that has the ids, if it is there; null:
+            rows have none.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        val_path: a folder to validate on.
+    """
+
+    path: str | None = None
+    id: str | None = "image_path"
+    ignore_zeroes: bool = True
+    val_path: str | None = None
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Maps the shards; `sizes` are those of a modality that is not there."""
+        return self._read(required_path(self.path, "data.path"), sizes)
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Maps those to validate on, if there are any."""
+        return None if self.val_path is None else self._read(Path(self.val_path), sizes)
+
+    def _read(self, folder: Path, sizes: tuple[int, int] | None) -> PairStore:
+        return read_embeddings(folder, self.id, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -324,13 +359,16 @@ class TableSource(Source):
         )
 
 
-AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource | MatSource | TableSource
+AnySource = (
+    DigitsSource | LibsvmSource | NpzSource | NpySource | EmbeddingsSource | MatSource | TableSource
+)
 SOURCES: dict[str, type[Source]] = {
     "digits": DigitsSource,
     "arrays": ArraySource,
     "libsvm": LibsvmSource,
     "npz": NpzSource,
     "npy": NpySource,
+    "embeddings": EmbeddingsSource,
     "mat": MatSource,
     "table": TableSource,
 }

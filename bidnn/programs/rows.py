@@ -62,7 +62,8 @@ def files_of(source: AnySource) -> list[str]:
         if isinstance(value, str) and has_magic(value) and not Path(value).exists():
             found += glob(value, recursive=True)  # noqa: PTH207 — from any folder
         elif isinstance(value, str):
-            found += [value, *map(str, Path(value).iterdir())] if Path(value).is_dir() else [value]
+            inside = (Path(value).glob(names) for names in ("*", "*/*"))
+            found += [value, *(str(file) for files in inside for file in files)]
     return found
 
 

@@ -229,7 +229,7 @@ def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path,
     names = follow(DATA, tmp_path)
     whole = np.load("npy.npz")
     assert whole["id"].tolist() == names["names"].tolist()
-    for other in ("mat.npz", "libsvm.npz"):
+    for other in ("shards.npz", "mat.npz", "libsvm.npz"):
         np.testing.assert_array_equal(np.load(other)["embedding"], whole["embedding"])
     found = np.stack(names["embedded"]["embedding"].to_list())
     np.testing.assert_array_equal(found, whole["embedding"])

@@ -1,8 +1,8 @@
 """What a file is by its first bytes, and which `data=` reads it."""
 
-from glob import has_magic
 from pathlib import Path
 
+from bidnn.data.formats.numbered import is_pattern
 from bidnn.errors import UserError
 
 _KINDS = (
@@ -14,6 +14,7 @@ _KINDS = (
     (b"\x93NUMPY", "an npy file", "npy"),
     (b"MATLAB", "a .mat file", "mat"),
 )
+EMBEDDINGS = ("img_emb", "text_emb")
 
 
 def check_kind(path: Path, wanted: str) -> None:
@@ -34,8 +35,11 @@ def check_kind(path: Path, wanted: str) -> None:
 def kind_of(path: Path) -> tuple[str, str] | None:
     """What a file is, in words, and the source that reads it; None if its first bytes do not say.
 
-    Text says nothing, nor does HDF5, which no source reads (a .mat file of version 7.3 is such).
+    A folder is one of embeddings, if it has their folders. Text says nothing, nor does HDF5, which
+    no source reads (a .mat file of version 7.3 is such).
     """
+    if any((path / name).is_dir() for name in EMBEDDINGS):
+        return "a folder of embeddings", "embeddings"
     try:
         with path.open("rb") as file:
             begin = file.read(8)
@@ -49,5 +53,4 @@ def kind_of(path: Path) -> tuple[str, str] | None:
 def is_table(path: Path) -> bool:
     """Whether a path is read as a table: by first bytes, or a folder or a pattern."""
     kind = kind_of(path)
-    pattern = has_magic(str(path)) and not path.exists()
-    return path.is_dir() or pattern or (kind is not None and kind[1] == "table")
+    return path.is_dir() or is_pattern(str(path)) or (kind is not None and kind[1] == "table")

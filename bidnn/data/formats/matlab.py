@@ -56,8 +56,8 @@ def read_mat(
         ValueError: if it is no such file, or something in it is missing or of a wrong shape.
         OSError: if it cannot be read.
     """
-    check_file(path)
     check_kind(path, "mat")
+    check_file(path)
     asked: tuple[str | None, ...] = names if any(names) else ("first", "second")
     with readable(path, ".mat file"):
         found = _load(path, [name for name in (*asked, label, ids) if name is not None])

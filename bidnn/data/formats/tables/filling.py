@@ -13,7 +13,8 @@ from bidnn.data.ahead import ahead
 from bidnn.data.formats.tables.columns import Where, vectors
 from bidnn.data.formats.tables.files import TableFiles
 from bidnn.data.formats.tables.rows import Joined, Names, join, read_names
-from bidnn.data.store import MappedFile, look_at
+from bidnn.data.mapping import MappedFile
+from bidnn.data.store import look_at
 from bidnn.errors import UserError
 
 PARTS = ("first", "second")

@@ -20,7 +20,8 @@ from bidnn.data.formats.mapped import map_array, open_mapped
 from bidnn.data.formats.tables.columns import check_vectors
 from bidnn.data.formats.tables.files import TableFiles, open_table
 from bidnn.data.formats.tables.filling import PARTS, Columns, fill
-from bidnn.data.store import MappedFile, PairStore
+from bidnn.data.mapping import MappedFile
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 
 log = logging.getLogger(__name__)

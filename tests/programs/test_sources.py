@@ -1,0 +1,69 @@
+"""The same rows by every source: the same model, and the same bytes of what it embeds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+from tests.programs.running import TINY, refused, succeed
+
+IDS = np.array([f"v{number:03d}" for number in range(60)])
+
+
+def save_shards(folder, first, second):
+    """As clip-retrieval does, in eleven parts: the tenth comes before the eleventh, not second."""
+    for name in ("img_emb", "text_emb", "metadata"):
+        (folder / "clip" / name).mkdir(parents=True)
+    for number, rows in enumerate(np.array_split(np.arange(60), 11)):
+        np.save(folder / f"clip/img_emb/img_emb_{number}.npy", first[rows])
+        np.save(folder / f"clip/text_emb/text_emb_{number}.npy", second[rows])
+        table = pd.DataFrame({"image_path": IDS[rows], "caption": "a caption"})
+        table.to_parquet(folder / f"clip/metadata/metadata_{number}.parquet")
+
+
+SHARDS = ("data.first='clip/img_emb/*.npy'", "data.second='clip/text_emb/*.npy'")
+IDS_OF_SHARDS = ("data.ids='clip/metadata/*.parquet'", "data.id=image_path")
+SOURCES = {
+    "npz": ("data=npz", "data.path=rows.npz"),
+    "shards": ("data=npy", *SHARDS, *IDS_OF_SHARDS),
+    "embeddings": ("data=embeddings", "data.path=clip"),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The same rows in every format, and a model that was trained on each."""
+    folder = tmp_path_factory.mktemp("sources")
+    generator = np.random.default_rng(0)
+    first, second = (generator.uniform(-0.9, 0.9, (60, size)).astype("f4") for size in (4, 5))
+    first[:9], second[9:20] = np.nan, np.nan
+    np.savez(folder / "rows.npz", first=first, second=second, id=IDS)
+    save_shards(folder, first, second)
+    for name, source in SOURCES.items():
+        rest = (*source, *TINY, f"hydra.run.dir={name}", "output.path=${run_dir}/out.parquet")
+        succeed("scripts/train.py", *rest, cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "npz"])
+def test_a_source_trains_and_embeds_as_the_npz_of_the_same_rows_to_the_byte(place, name):
+    expected = (place / "npz" / "out.parquet").read_bytes()
+    assert (place / name / "out.parquet").read_bytes() == expected
+    out = f"{name}.parquet"
+    rest = (*SOURCES[name], f"output.path={out}", f"hydra.run.dir={name}_embedded")
+    succeed("scripts/embed.py", f"checkpoint={name}", *rest, cwd=place)
+    assert (place / out).read_bytes() == expected
+    there = ~np.isnan(np.load(place / "rows.npz")["first"][::-1, 0])
+    known = pd.DataFrame({"key": IDS[::-1], "there": there})
+    joined = known.merge(pd.read_parquet(place / out), left_on="key", right_on="id")
+    assert len(joined) == 60
+    assert (joined["there"] == joined["present_first"]).all()
+    vectors = parquet.read_table(place / out)["embedding"].to_pylist()
+    np.testing.assert_array_equal(np.stack(joined["embedding"].to_list())[::-1], vectors)
+
+
+@pytest.mark.parametrize("name", ["shards", "embeddings"])
+def test_a_shard_is_not_replaced_by_an_output(place, name):
+    out = "output.path=clip/metadata/metadata_3.parquet"
+    found = refused("scripts/convert.py", *SOURCES[name], out, cwd=place)
+    assert "output.path=clip/metadata/metadata_3.parquet: is what is read" in found
