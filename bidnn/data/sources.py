@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from bidnn.data.formats.arrays import read_npz
+from bidnn.data.formats.converted import Columns
 from bidnn.data.formats.digits import load_halves
 from bidnn.data.formats.embeddings import read_embeddings
 from bidnn.data.formats.kinds import check_kind
@@ -346,7 +347,6 @@ class TableSource(Source):
 
     def _read(self, path: str, second: str | None, sizes: tuple[int, int] | None) -> PairStore:
         # so late: pyarrow takes a tenth of a second, which other sources do without
-        from bidnn.data.formats.tables.filling import Columns
         from bidnn.data.formats.tables.store import read_table
 
         return read_table(
