@@ -15,6 +15,7 @@ from bidnn.data.formats.arrays import read_npz
 from bidnn.data.formats.converted import Columns
 from bidnn.data.formats.digits import load_halves
 from bidnn.data.formats.embeddings import read_embeddings
+from bidnn.data.formats.hdf5.files import check_readable
 from bidnn.data.formats.kinds import check_kind
 from bidnn.data.formats.libsvm.cache import open_cache
 from bidnn.data.formats.libsvm.rows import open_libsvm
@@ -270,7 +271,7 @@ class EmbeddingsSource(Source):
 
 @dataclass(slots=True, kw_only=True)
 class MatSource(Source):
-    """A MATLAB file (version 5 to 7): two matrices of the same rows; a row of NaN is missing.
+    """A MATLAB file: two matrices of the same rows; a row of NaN is missing.
 
     Attributes:
         path: the file.
@@ -280,6 +281,8 @@ class MatSource(Source):
         label: the name of the labels, or None.
         id: the name of the ids, or None.
         ignore_zeroes: a row of zeros is data, not a missing modality.
+        cache: of version 7.3, matrices are read once, into arrays in the folder `FILE.cache` beside
+            it, which later runs map; without it, into temporary ones, each time.
     """
 
     path: str | None = None
@@ -288,6 +291,7 @@ class MatSource(Source):
     label: str | None = None
     id: str | None = None
     ignore_zeroes: bool = True
+    cache: bool = True
 
     def open(self, sizes: tuple[int, int] | None) -> PairStore:
         """Reads the file; `sizes` are those of a modality that is not in it."""
@@ -297,6 +301,56 @@ class MatSource(Source):
             label=self.label,
             ids=self.id,
             ignore_zeroes=self.ignore_zeroes,
+            cache=self.cache,
+            sizes=sizes,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Hdf5Source(Source):
+    """An HDF5 file: two data sets of the same rows, or a group a row; a row of NaN is missing.
+
+    Attributes:
+        path: the file. Where it has a group for each row, which has a data set of each modality
+            that is not missing, the names of the groups are the ids.
+        first: the name of the first modality's data set; with neither name, those of `first` and
+            `second` that are there; with one, rows that all miss the other.
+        second: the name of the second modality's.
+        label: the name of the labels, if it is there; of a group also an attribute.
+        id: the name of the ids, if it is there.
+        ignore_zeroes: a row of zeros is data, not a missing modality.
+        val_path: a file to validate on, with the same data sets.
+        cache: what is in chunks or in groups is read once, into arrays in the folder `FILE.cache`
+            beside it, which later runs map; without it, into temporary ones, each time.
+    """
+
+    path: str | None = None
+    first: str | None = None
+    second: str | None = None
+    label: str | None = "label"
+    id: str | None = "id"
+    ignore_zeroes: bool = True
+    val_path: str | None = None
+    cache: bool = True
+
+    def open(self, sizes: tuple[int, int] | None) -> PairStore:
+        """Maps the rows; `sizes` are those of a modality that is not in the file."""
+        return self._read(required_path(self.path, "data.path"), sizes)
+
+    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
+        """Maps those to validate on, if there are any."""
+        return None if self.val_path is None else self._read(Path(self.val_path), sizes)
+
+    def _read(self, path: Path, sizes: tuple[int, int] | None) -> PairStore:
+        # so late: h5py is an extra
+        check_readable(path, "hdf5")
+        from bidnn.data.formats.hdf5.store import read_hdf5
+
+        return read_hdf5(
+            path,
+            Columns(self.first, self.second, self.label, self.id),
+            ignore_zeroes=self.ignore_zeroes,
+            cache=self.cache,
             sizes=sizes,
         )
 
@@ -360,7 +414,14 @@ class TableSource(Source):
 
 
 AnySource = (
-    DigitsSource | LibsvmSource | NpzSource | NpySource | EmbeddingsSource | MatSource | TableSource
+    DigitsSource
+    | LibsvmSource
+    | NpzSource
+    | NpySource
+    | EmbeddingsSource
+    | MatSource
+    | Hdf5Source
+    | TableSource
 )
 SOURCES: dict[str, type[Source]] = {
     "digits": DigitsSource,
@@ -370,6 +431,7 @@ SOURCES: dict[str, type[Source]] = {
     "npy": NpySource,
     "embeddings": EmbeddingsSource,
     "mat": MatSource,
+    "hdf5": Hdf5Source,
     "table": TableSource,
 }
 

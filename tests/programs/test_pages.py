@@ -8,6 +8,7 @@ import re
 import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pyarrow import parquet
@@ -229,10 +230,13 @@ def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path,
     names = follow(DATA, tmp_path)
     whole = np.load("npy.npz")
     assert whole["id"].tolist() == names["names"].tolist()
-    for other in ("shards.npz", "mat.npz", "libsvm.npz"):
+    for other in ("shards.npz", "hdf5.npz", "mat.npz", "libsvm.npz"):
         np.testing.assert_array_equal(np.load(other)["embedding"], whole["embedding"])
     found = np.stack(names["embedded"]["embedding"].to_list())
     np.testing.assert_array_equal(found, whole["embedding"])
+    groups = pd.read_parquet("groups.parquet").set_index("id").loc[whole["id"]]
+    found = np.stack(groups["embedding"].to_list())  # of groups by name, so in other batches
+    np.testing.assert_allclose(found, whole["embedding"], atol=1e-6)
     assert parquet.read_table("translated.parquet")["id"].to_pylist() == names["names"].tolist()
     assert parquet.read_table("converted.parquet").column_names == ["id", "first", "second"]
     log = (tmp_path / "joined" / "train.log").read_text()

@@ -1,5 +1,7 @@
 """The same rows by every source: the same model, and the same bytes of what it embeds."""
 
+import h5py
+import hdf5storage
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +29,31 @@ SOURCES = {
     "npz": ("data=npz", "data.path=rows.npz"),
     "shards": ("data=npy", *SHARDS, *IDS_OF_SHARDS),
     "embeddings": ("data=embeddings", "data.path=clip"),
+    "hdf5": ("data=hdf5", "data.path=rows.h5"),
+    "chunks": ("data=hdf5", "data.path=chunks.h5", "data.first=text", "data.second=image"),
+    "groups": ("data=hdf5", "data.path=groups.h5"),
+    "mat": ("data=mat", "data.path=rows.mat", "data.id=name"),
 }
+
+
+def save_hdf5(folder, first, second):
+    """In one piece, in compressed chunks, as a group a row, and as MATLAB's version 7.3."""
+    for path, names, how in (
+        ("rows.h5", ("first", "second"), {}),
+        ("chunks.h5", ("text", "image"), {"compression": "gzip", "chunks": (16, 3)}),
+    ):
+        with h5py.File(folder / path, "w") as file:
+            for name, values in zip(names, (first, second), strict=True):
+                file.create_dataset(name, data=values, **how)
+            file["id"] = IDS.tolist()
+    with h5py.File(folder / "groups.h5", "w") as file:
+        for number, name in enumerate(IDS):
+            row = file.create_group(name)
+            for part, values in (("first", first[number]), ("second", second[number])):
+                if not np.isnan(values).any():
+                    row[part] = values
+    parts = {"first": first, "second": second, "name": IDS.astype(object)}
+    hdf5storage.savemat(str(folder / "rows.mat"), parts, format="7.3")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +65,7 @@ def place(tmp_path_factory):
     first[:9], second[9:20] = np.nan, np.nan
     np.savez(folder / "rows.npz", first=first, second=second, id=IDS)
     save_shards(folder, first, second)
+    save_hdf5(folder, first, second)
     for name, source in SOURCES.items():
         rest = (*source, *TINY, f"hydra.run.dir={name}", "output.path=${run_dir}/out.parquet")
         succeed("scripts/train.py", *rest, cwd=folder)
