@@ -227,10 +227,11 @@ def test_the_search_page_finds_what_it_says(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = follow(DATA, tmp_path)
     whole = np.load("npy.npz")
     assert whole["id"].tolist() == names["names"].tolist()
-    for other in ("shards.npz", "hdf5.npz", "mat.npz", "libsvm.npz"):
+    for other in ("shards.npz", "hdf5.npz", "zip.npz", "mat.npz", "libsvm.npz"):
         np.testing.assert_array_equal(np.load(other)["embedding"], whole["embedding"])
     found = np.stack(names["embedded"]["embedding"].to_list())
     np.testing.assert_array_equal(found, whole["embedding"])

@@ -1,5 +1,7 @@
 """The same rows by every source: the same model, and the same bytes of what it embeds."""
 
+from zipfile import ZipFile
+
 import h5py
 import hdf5storage
 import numpy as np
@@ -33,6 +35,7 @@ SOURCES = {
     "chunks": ("data=hdf5", "data.path=chunks.h5", "data.first=text", "data.second=image"),
     "groups": ("data=hdf5", "data.path=groups.h5"),
     "mat": ("data=mat", "data.path=rows.mat", "data.id=name"),
+    "zip": ("data=npz", "data.path=zip://rows.npz::rows.zip"),
 }
 
 
@@ -66,10 +69,15 @@ def place(tmp_path_factory):
     np.savez(folder / "rows.npz", first=first, second=second, id=IDS)
     save_shards(folder, first, second)
     save_hdf5(folder, first, second)
+    with ZipFile(folder / "rows.zip", "w") as archive:
+        archive.write(folder / "rows.npz", "rows.npz")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     for name, source in SOURCES.items():
         rest = (*source, *TINY, f"hydra.run.dir={name}", "output.path=${run_dir}/out.parquet")
         succeed("scripts/train.py", *rest, cwd=folder)
-    return folder
+    yield folder
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name != "npz"])
@@ -94,3 +102,22 @@ def test_a_shard_is_not_replaced_by_an_output(place, name):
     out = "output.path=clip/metadata/metadata_3.parquet"
     found = refused("scripts/convert.py", *SOURCES[name], out, cwd=place)
     assert "output.path=clip/metadata/metadata_3.parquet: is what is read" in found
+
+
+def test_what_is_brought_is_brought_once_and_the_log_says_where(place):
+    (path,) = (place / "cache" / "bidnn").glob("*/rows.npz")
+    assert path.read_bytes() == (place / "rows.npz").read_bytes()
+    log = (place / "zip" / "train.log").read_text()
+    assert f"zip://rows.npz::rows.zip: brought to {path}" in log
+    rest = (*SOURCES["zip"], "output.path=again.npz", "hydra.run.dir=again")
+    found = succeed("scripts/embed.py", "checkpoint=zip", *rest, cwd=place)
+    assert f"unchanged since it was brought to {path}" in found.out + found.err
+
+
+def test_a_file_to_validate_on_is_brought_too(place):
+    val = "data.val_path=zip://rows.npz::file://" + str(place / "rows.zip")
+    rest = (*SOURCES["npz"], val, *TINY, "hydra.run.dir=validated")
+    succeed("scripts/train.py", *rest, cwd=place)
+    assert "rows.npz::file://" in (place / "validated" / "train.log").read_text()
+    found = refused("scripts/train.py", "data=npz", "data.path=zip://x.npz::rows.zip", cwd=place)
+    assert "zip://x.npz::rows.zip: no such file, or it cannot be reached" in found

@@ -108,6 +108,8 @@ def _one_below_the_other(part: _Mapped | None) -> Any:  # noqa: ANN401 — an ar
 
 def _map_npy(path: Path) -> NDArray[Any]:
     check_kind(path, "npy")
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; '{path}/*.npy' names the shards in it")
     check_file(path)
     try:
         with readable(path, "npy file"):

@@ -186,6 +186,8 @@ def test_ids_of_a_folder_of_embeddings_are_of_the_column_that_is_named(folder):
 def test_a_folder_of_another_kind_is_named(folder, tmp_path):
     with pytest.raises(UserError, match=r"img_emb: no folder img_emb or text_emb in it; data=npy"):
         EmbeddingsSource(path=str(folder / "img_emb")).open(None)
+    with pytest.raises(UserError, match=r"label: a folder; '.*label/\*\.npy' names the shards"):
+        source(folder, first=str(folder / "label")).open(None)
     with pytest.raises(OSError, match="nowhere: no such folder"):
         EmbeddingsSource(path=str(folder / "nowhere")).open(None)
     np.savez(tmp_path / "f.npz", first=np.ones((2, 2)))

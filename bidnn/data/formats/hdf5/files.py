@@ -40,7 +40,7 @@ def opened(path: Path) -> Iterator[Any]:
     """An HDF5 file, as `h5py.File`; closed after the block.
 
     Raises:
-        UserError: if it is none, is damaged, or is open for writing.
+        UserError: if it is none, is open for writing, or h5py raises anything in the block.
         OSError: if it cannot be read.
     """
     import h5py
@@ -57,7 +57,15 @@ def opened(path: Path) -> Iterator[Any]:
             f"crash, `h5clear -s {path}` does)"
         ) from error
     with file:
-        yield file
+        try:
+            yield file
+        except UserError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of what is written, say
+                raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{path}: no readable HDF5 file ({reason})") from error
 
 
 def read(data: Any, rows: Any = ()) -> Any:  # noqa: ANN401 — h5py.Dataset, and what it holds
