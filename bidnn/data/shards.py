@@ -19,6 +19,7 @@ class Shards:
         starts: (shards + 1,) the number of each one's first row, and of all rows.
         shape: (rows, size).
         dtype: what holds the values of all.
+        nbytes: of all shards, as they are stored.
         ndim: 2.
     """
 
@@ -35,15 +36,11 @@ class Shards:
         self.starts = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         self.shape = (int(self.starts[-1]), int(parts[0].shape[1]))
         self.dtype = np.result_type(*parts)
+        self.nbytes = sum(int(part.nbytes) for part in parts)
 
     def __len__(self) -> int:
         """The rows of all shards."""
         return self.shape[0]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all shards, as they are stored."""
-        return sum(int(part.nbytes) for part in self.parts)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
         """Those rows.
@@ -51,15 +48,38 @@ class Shards:
         Raises:
             IndexError: if there is no row of such a number.
         """
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            inside = self.cut(rows)
+            if step == 1 and len(inside) == 1:
+                number, part = inside[0]
+                return self.parts[number][part]
+            rows = rows if step == 1 else np.arange(start, stop, step)
+            count = len(range(start, stop, step))
+        else:
+            count = len(rows)
+        taken = np.empty((count, self.shape[1]), self.dtype)
+        self.copy_to(taken, rows)
+        return taken
+
+    def copy_to(self, taken: NDArray[Any], rows: slice | NDArray[np.int64]) -> None:
+        """Copies rows, each once.
+
+        Args:
+            taken: (rows, size), where to, of any type.
+            rows: consecutive ones, or their numbers.
+
+        Raises:
+            IndexError: if there is no row of such a number.
+        """
         if not isinstance(rows, slice):
-            return self._gather(np.asarray(rows))
-        start, stop, step = rows.indices(len(self))
-        if step != 1:
-            return self._gather(np.arange(start, stop, step))
-        pieces = [self.parts[number][inside] for number, inside in self.cut(rows)]
-        if len(pieces) == 1:
-            return pieces[0]
-        return np.concatenate([np.zeros((0, self.shape[1]), self.dtype), *pieces])
+            self._gather(taken, np.asarray(rows))
+            return
+        end = 0
+        for number, inside in self.cut(rows):
+            piece = self.parts[number][inside]
+            taken[end : end + len(piece)] = piece
+            end += len(piece)
 
     def cut(self, rows: slice) -> list[tuple[int, slice]]:
         """The shards that some consecutive rows are in, and which of their rows these are."""
@@ -79,15 +99,17 @@ class Shards:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
         return f"{self.names[number]}, row {row - int(self.starts[number])}"
 
-    def _gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+    def _gather(self, taken: NDArray[Any], rows: NDArray[np.int64]) -> None:
+        if not len(rows):
+            return
+        if not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
         shards = np.searchsorted(self.starts, rows, side="right") - 1
         order = np.argsort(shards, kind="stable")
         ends = np.flatnonzero(np.diff(shards[order])) + 1
-        taken = np.empty((len(rows), self.shape[1]), self.dtype)
-        for places in np.split(order, ends) if len(rows) else []:
+        in_order = bool((np.diff(shards) >= 0).all())  # a slice is filled faster
+        for places in np.split(order, ends):
             number = shards[places[0]]
+            where = slice(places[0], places[-1] + 1) if in_order else places
             part = np.asarray(self.parts[number])
-            taken[places] = np.take(part, rows[places] - self.starts[number], axis=0)
-        return taken
+            taken[where] = np.take(part, rows[where] - self.starts[number], axis=0)

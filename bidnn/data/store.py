@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -247,15 +248,21 @@ def find_present(
             raise UserError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
         present = as_flags(mask, name)
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
-    for start in range(0, rows, block):
-        part, there = features[start : start + block], present[start : start + block]
+    edges = features.starts.tolist() if isinstance(features, Shards) else [0, rows]
+    slices = (
+        slice(start, min(start + block, high))
+        for low, high in pairwise(edges)
+        for start in range(low, high, block)
+    )
+    for rows_of_block in slices:
+        part, there = features[rows_of_block], present[rows_of_block]
         nan, finite, nonzero = look_at(part)
-        let_go(features)
+        let_go(features, rows_of_block)
         there &= ~nan
         if not ignore_zeroes:
             there &= nonzero
         if not finite[there].all():
-            row = start + int(np.argmax(there & ~finite))
+            row = rows_of_block.start + int(np.argmax(there & ~finite))
             where = features.where(row) if isinstance(features, Shards) else f"{name}, row {row}"
             raise UserError(
                 f"{where} counted from 0: infinite, or NaN in a part of its columns; "
@@ -307,9 +314,13 @@ def _dense(
     present: NDArray[np.bool_],
     empty: Callable[[tuple[int, int]], NDArray[np.float32]] | None,
 ) -> NDArray[np.float32]:
-    part: Any = features[rows]
-    copied = np.empty(part.shape, dtype=np.float32) if empty is None else empty(part.shape)
-    copied[...] = part.toarray() if sparse.issparse(part) else part
+    shape = (len(present), int(features.shape[1]))
+    copied = np.empty(shape, dtype=np.float32) if empty is None else empty(shape)
+    if isinstance(features, Shards):
+        features.copy_to(copied, rows)
+    else:
+        part: Any = features[rows]
+        copied[...] = part.toarray() if sparse.issparse(part) else part
     let_go(features, rows)
     if not present.all():
         copied[~present] = 0.0
