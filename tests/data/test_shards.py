@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidnn.data import mapping
+from bidnn.data import mapping, order
+from bidnn.data.datamodule import ChunkLoader
+from bidnn.data.device import DeviceRows
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.mapping import is_mapped, let_go
+from bidnn.data.order import Shuffle
 from bidnn.data.shards import Shards
 from bidnn.data.store import find_present
 from tests.reading import of_files
@@ -106,3 +110,24 @@ def test_small_files_that_are_large_together_are_let_go(tmp_path, monkeypatch):
     assert of_files() - before > values.nbytes * 3 / 4
     let_go(shards, slice(0, 2000))
     assert values.nbytes / 4 < of_files() - before < values.nbytes * 3 / 4
+
+
+@pytest.mark.parametrize("shuffle", [Shuffle.rows, Shuffle.blocks])
+def test_batches_are_the_same_on_a_device_too(shuffle, monkeypatch):
+    monkeypatch.setattr(order, "BLOCK_BYTES", 5 * 7 * 4)
+    monkeypatch.setattr(order, "POOL_BYTES", 200)
+    values = np.random.default_rng(0).normal(size=(64, 7)).astype(np.float32)
+    whole = store_arrays(values[:, :3], values[:, 3:])
+    first = cut(np.ascontiguousarray(values[:, :3]), [30, 1, 33])[0]
+    shards = store_arrays(first, cut(values[:, 3:], [64])[0])
+    on_device = DeviceRows.of(shards, torch.device("cpu"))
+    rows = {"seed": 0, "place": lambda: (3, 0), "shuffle": shuffle}
+    drawn = [
+        list(ChunkLoader(store, np.arange(64), 8, **rows, on_device=device))
+        for store, device in ((whole, None), (shards, None), (shards, on_device))
+    ]
+    assert sum(len(chunk.first) for chunk in drawn[0]) == 64
+    for expected, *others in zip(*drawn, strict=True):
+        for found in others:
+            assert torch.equal(found.first, expected.first)
+            assert torch.equal(found.second, expected.second)
