@@ -49,15 +49,14 @@ class Shards:
             IndexError: if there is no row of such a number.
         """
         if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            inside = self.cut(rows)
-            if step == 1 and len(inside) == 1:
-                number, part = inside[0]
-                return self.parts[number][part]
-            rows = rows if step == 1 else np.arange(start, stop, step)
-            count = len(range(start, stop, step))
+            numbers = range(*rows.indices(len(self)))
+            rows = rows if numbers.step == 1 else np.array(numbers, np.int64)
+            count = len(numbers)
         else:
             count = len(rows)
+        if isinstance(rows, slice) and len(inside := self.cut(rows)) == 1:
+            number, part = inside[0]
+            return self.parts[number][part]
         taken = np.empty((count, self.shape[1]), self.dtype)
         self.copy_to(taken, rows)
         return taken
