@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bidnn.data import mapping, order
@@ -31,6 +31,7 @@ def cut(whole, lengths):
     step=st.sampled_from([None, 1, 2, -1]),
     seed=st.integers(0, 99),
 )
+@example(lengths=[1], start=-2, stop=0, step=-1, seed=0)
 def test_rows_are_those_of_the_matrix(lengths, start, stop, step, seed):
     shards, whole = cut(np.arange(60).reshape(30, 2), lengths)
     assert (shards.shape, shards.dtype, len(shards)) == (whole.shape, whole.dtype, len(whole))

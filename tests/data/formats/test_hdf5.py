@@ -215,9 +215,9 @@ def bad(path, rows, what):
         ("longer", "id 'v10', second: 6 values, and the rows before it have 5"),
         ("infinite", r"second, id 'v10': infinite as float32"),
         ("partly", r"second, id 'v10': infinite as float32, or NaN in a part"),
-        ("text", r"id 'v10', second has shape \(\); a vector is needed"),
+        ("text", r"id 'v10', second: shape \(\); a vector is needed"),
         ("deep", "id 'v10', second: a group, not a data set"),
-        ("matrix", r"id 'v10', second has shape \(2, 3\); a vector is needed"),
+        ("matrix", r"id 'v10', second: shape \(2, 3\); a vector is needed"),
         ("labels", r"id 'v10', label: shape \(2,\); a label is one text or number"),
     ],
 )

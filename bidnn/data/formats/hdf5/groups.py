@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import label_texts
 from bidnn.data.formats.converted import PARTS, Columns, check_rows, put_rows, write_end
-from bidnn.data.formats.hdf5.files import read
 from bidnn.data.ids import as_ids
 from bidnn.errors import UserError
 
@@ -40,15 +40,14 @@ def fill_of_groups(folder: Path, file: h5py.File, columns: Columns) -> dict[str,
         files = {
             part: stack.enter_context((folder / f"{part}.matrix").open("wb")) for part in names
         }
-        for block in _blocks(file):
+        for block in _blocks(file, names, columns.label):
             here = np.arange(len(keys), len(keys) + len(block))
-            keys += [key for key, _ in block]
-            labels += [_label(row, columns.label) for _, row in block]
+            keys += [row.key for row in block]
+            labels += [row.label for row in block]
             for part, name in names.items():
-                vectors = [_vector(row, name) for _, row in block]
-                there = np.array([vector is not None for vector in vectors])
-                known = [vector for vector in vectors if vector is not None]
-                sizes[part] = _size(block, vectors, name, sizes[part])
+                there = np.array([part in row.vectors for row in block])
+                known = [row.vectors[part] for row in block if part in row.vectors]
+                sizes[part] = _size(block, part, f"{file.filename}, id {{}}, {name}", sizes[part])
                 values = np.array(known, np.float32).reshape(len(known), sizes[part] or 0)
                 where = _naming(keys, int(here[0]))
                 what = f"{file.filename}, {name}"
@@ -77,12 +76,37 @@ def _rows(file: h5py.File) -> Iterator[tuple[str, h5py.Group]]:
             yield key, row
 
 
-def _blocks(file: h5py.File) -> Iterator[list[tuple[str, h5py.Group]]]:
-    block: list[tuple[str, h5py.Group]] = []
+@dataclass(slots=True)
+class _Row:
+    """A row: its id, the vectors that it has, and its label or None."""
+
+    key: str
+    vectors: dict[str, NDArray[np.float32]]
+    label: Any
+
+
+def _blocks(file: h5py.File, names: dict[str, str], label: str | None) -> Iterator[list[_Row]]:
+    """All rows, some 16 MiB at a time.
+
+    Raises:
+        UserError: naming file, id and data set of what is none of theirs, or damaged.
+    """
+    block: list[_Row] = []
     size = 0
     for key, row in _rows(file):
-        block.append((key, row))
-        size += sum(int(item.nbytes) for item in row.values() if isinstance(item, h5py.Dataset))
+        made = _Row(key, {}, None)
+        name = label or ""
+        try:
+            made.label = None if label is None else _label(row, label)
+            for part, name in names.items():
+                vector = _vector(row, name)
+                if vector is not None:
+                    made.vectors[part] = vector
+                    size += vector.nbytes
+        except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{file.filename}, id {key!r}, {name}: {reason}") from error
+        block.append(made)
         if len(block) == ROWS or size >= BLOCK_BYTES:
             yield block
             block, size = [], 0
@@ -94,61 +118,51 @@ def _vector(row: h5py.Group, name: str) -> NDArray[np.float32] | None:
     """The vector of a row, None if it misses it.
 
     Raises:
-        UserError: if it is none.
+        ValueError: if it is none.
     """
     data = row.get(name)
     if data is None:
         return None
-    what = f"{row.file.filename}, id {row.name.lstrip('/')!r}, {name}"
     if not isinstance(data, h5py.Dataset):
-        raise UserError(f"{what}: a group, not a data set")
-    if data.shape is None or len(data.shape) not in (1, 2) or 1 not in (1, *data.shape)[-2:]:
-        raise UserError(f"{what} has shape {data.shape}; a vector is needed")
-    if data.dtype.kind not in "biuf":
-        raise UserError(f"{what}: {data.dtype} is not a numeric type")
+        raise ValueError("a group, not a data set")
+    shape, kind = data.shape, data.dtype
+    if shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and 1 not in shape):
+        raise ValueError(f"shape {shape}; a vector is needed")
+    if kind.kind not in "biuf":
+        raise ValueError(f"{kind} is not a numeric type")
     with np.errstate(over="ignore"):  # which is refused by name
-        return np.asarray(read(data), np.float32).ravel()
+        return np.asarray(data[()], np.float32).ravel()
 
 
-def _size(
-    block: list[tuple[str, h5py.Group]],
-    vectors: list[NDArray[np.float32] | None],
-    name: str,
-    size: int | None,
-) -> int | None:
-    """The length of all vectors.
+def _size(block: list[_Row], part: str, name: str, size: int | None) -> int | None:
+    """The length of all vectors of a modality.
 
     Raises:
         UserError: if there are two.
     """
-    for (key, row), vector in zip(block, vectors, strict=True):
+    for row in block:
+        vector = row.vectors.get(part)
         if vector is None:
             continue
         size = len(vector) if size is None else size
         if len(vector) != size:
             raise UserError(
-                f"{row.file.filename}, id {key!r}, {name}: {len(vector)} values, and the rows "
-                f"before it have {size}"
+                f"{name.format(repr(row.key))}: {len(vector)} values, and the rows before it have "
+                f"{size}"
             )
     return size
 
 
-def _label(row: h5py.Group, name: str | None) -> Any:  # noqa: ANN401 — text or number
+def _label(row: h5py.Group, name: str) -> Any:  # noqa: ANN401 — text or number
     """A data set or an attribute of a row; None if it has none.
 
     Raises:
-        UserError: if it is several values.
+        ValueError: if it is several values.
     """
-    if name is None:
-        return None
     item = row.get(name)
-    value = read(item) if isinstance(item, h5py.Dataset) else row.attrs.get(name)
+    value = item[()] if isinstance(item, h5py.Dataset) else row.attrs.get(name)
     if np.ndim(value):
-        key = row.name.lstrip("/")
-        raise UserError(
-            f"{row.file.filename}, id {key!r}, {name}: shape {np.shape(value)}; a label is one "
-            "text or number"
-        )
+        raise ValueError(f"shape {np.shape(value)}; a label is one text or number")
     return value
 
 
