@@ -16,7 +16,8 @@ import numpy as np
 from mutation import run
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.arrays import read_npz
+from bidnn.data.formats.npy import read_npy
 from bidnn.model.model import Model
 from bidnn.model.saved import load_bundle, save_bundle
 from bidnn.network import Network

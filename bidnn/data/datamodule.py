@@ -13,8 +13,9 @@ from torch import Tensor
 
 from bidnn.data.ahead import ahead
 from bidnn.data.device import DeviceRows, fits, moved
+from bidnn.data.mapping import let_go
 from bidnn.data.order import Order, Shuffle
-from bidnn.data.store import PairStore, let_go
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 
 log = logging.getLogger(__name__)

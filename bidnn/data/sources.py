@@ -4,74 +4,45 @@ A new format is a file in `formats/`, an entry in SOURCES, one in FORMATS (`form
 it is written too, and a yaml.
 """
 
-from dataclasses import dataclass, fields, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from bidnn.data.formats.arrays import read_npy, read_npz
+from bidnn.data.formats.converted import Columns
 from bidnn.data.formats.digits import load_halves
 from bidnn.data.formats.kinds import check_kind
 from bidnn.data.formats.libsvm.cache import open_cache
 from bidnn.data.formats.libsvm.rows import open_libsvm
 from bidnn.data.formats.libsvm.text import IndexBase
-from bidnn.data.formats.matlab import read_mat
 from bidnn.data.formats.sidecar import with_ids
-from bidnn.data.order import Shuffle
-from bidnn.data.store import Modality, PairStore, Reading
+from bidnn.data.matrix_sources import (
+    EmbeddingsSource,
+    Hdf5Source,
+    MatSource,
+    NpySource,
+    NpzSource,
+)
+from bidnn.data.source import Source, required_path
+from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 
+__all__ = [
+    "SOURCES",
+    "AnySource",
+    "ArraySource",
+    "DigitsSource",
+    "EmbeddingsSource",
+    "Hdf5Source",
+    "LibsvmSource",
+    "MatSource",
+    "NpySource",
+    "NpzSource",
+    "Source",
+    "TableSource",
+    "read_alike",
+]
 CACHE_FROM = 2**20
-Choice = TypeVar("Choice", bound=Enum)
-
-
-@dataclass(slots=True, kw_only=True)
-class Source:
-    """What all sources have in common; an own one is derived from it and has `open(sizes)`.
-
-    Attributes:
-        batch_size: rows of a batch, over all processes.
-        val_fraction: share of the complete rows that is held out to validate on, in [0, 1); null: a
-            twentieth of them, at most 1000, so that every training can say what it is worth.
-        missing_rate: share of the complete rows that lose a modality before anything else
-            happens, to measure what its absence costs; in [0, 1].
-        missing_modality: the one they lose; `either`: a fair coin for each row.
-        shuffle: `rows`, `blocks` for files that do not fit into memory, or `auto`; see Shuffle.
-    """
-
-    batch_size: int = 128
-    shuffle: Shuffle = Shuffle.auto
-    val_fraction: float | None = None
-    missing_rate: float = 0.0
-    missing_modality: Modality = Modality.either
-
-    def __post_init__(self) -> None:
-        """Refuses what is out of its range; choices may be given by their names.
-
-        Raises:
-            ValueError: naming the key.
-        """
-        self.shuffle = _choice(Shuffle, self.shuffle, "data.shuffle")
-        self.missing_modality = _choice(Modality, self.missing_modality, "data.missing_modality")
-        if self.batch_size < 1:
-            raise UserError(f"data.batch_size={self.batch_size}: must be at least 1")
-        if self.val_fraction is not None and not 0.0 <= self.val_fraction < 1.0:
-            raise UserError(f"data.val_fraction={self.val_fraction}: must be in [0, 1)")
-        if not 0.0 <= self.missing_rate <= 1.0:
-            raise UserError(f"data.missing_rate={self.missing_rate}: a share of rows, in [0, 1]")
-
-    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
-        """Rows to validate on, if a source has such; others hold `val_fraction` of the rows out."""
-        del sizes
-        return None
-
-    @property
-    def validation_keys(self) -> list[str]:
-        """The keys given that say what to validate on; all such keys begin with `val_`."""
-        own = (field.name for field in fields(self) if field.name.startswith("val_"))
-        return [f"data.{name}" for name in own if getattr(self, name)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,111 +132,6 @@ class LibsvmSource(Source):
 
 
 @dataclass(slots=True, kw_only=True)
-class NpzSource(Source):
-    """An npz file: `first`, `second` or both; and `label`, `id`, `present_first`, `present_second`.
-
-    Attributes:
-        path: the file.
-        ignore_zeroes: a row of zeros is data, not a missing modality.
-        val_path: a file to validate on.
-    """
-
-    path: str | None = None
-    ignore_zeroes: bool = True
-    val_path: str | None = None
-
-    def open(self, sizes: tuple[int, int] | None) -> PairStore:
-        """Reads the file; `sizes` are those of a modality that is not in it."""
-        path = required_path(self.path, "data.path")
-        return read_npz(path, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
-
-    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
-        """Reads the validation file, if there is one."""
-        del sizes
-        if self.val_path is None:
-            return None
-        return read_npz(Path(self.val_path), ignore_zeroes=self.ignore_zeroes)
-
-
-@dataclass(slots=True, kw_only=True)
-class NpySource(Source):
-    """A pair of npy files, memory-mapped; a row of NaN is missing.
-
-    Attributes:
-        first: the file of the first modality; of the two, one can be left out to embed rows that
-            all miss it.
-        second: the file of the second modality.
-        label: the file of the labels, or None.
-        ids: the rows' ids, in their order: a table, .npy, or text with one a line.
-        id: the column of a table of ids; null: `id`, or its only one.
-        ignore_zeroes: a row of zeros is data, not a missing modality.
-        val_first: with `val_second`, a pair to validate on.
-        val_second: see `val_first`.
-    """
-
-    first: str | None = None
-    second: str | None = None
-    label: str | None = None
-    ids: str | None = None
-    id: str | None = None
-    ignore_zeroes: bool = True
-    val_first: str | None = None
-    val_second: str | None = None
-
-    def open(self, sizes: tuple[int, int] | None) -> PairStore:
-        """Maps the files; `sizes` are those of a modality that has none."""
-        if self.first is None and self.second is None:
-            required_path(None, "data.first")
-        first, second, label = (
-            None if name is None else Path(name) for name in (self.first, self.second, self.label)
-        )
-        store = read_npy(first, second, label=label, ignore_zeroes=self.ignore_zeroes, sizes=sizes)
-        return with_ids(store, self.ids, self.id)
-
-    def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
-        """Maps the validation files, if there are any."""
-        del sizes
-        if self.val_first is None and self.val_second is None:
-            return None
-        first = required_path(self.val_first, "data.val_first")
-        second = required_path(self.val_second, "data.val_second")
-        return read_npy(first, second, ignore_zeroes=self.ignore_zeroes)
-
-
-@dataclass(slots=True, kw_only=True)
-class MatSource(Source):
-    """A MATLAB file (version 5 to 7): two matrices of the same rows; a row of NaN is missing.
-
-    Attributes:
-        path: the file.
-        first: the name of the first modality's matrix in it; with neither name, those of `first`
-            and `second` that are there; with one, rows that all miss the other.
-        second: the name of the second modality's.
-        label: the name of the labels, or None.
-        id: the name of the ids, or None.
-        ignore_zeroes: a row of zeros is data, not a missing modality.
-    """
-
-    path: str | None = None
-    first: str | None = None
-    second: str | None = None
-    label: str | None = None
-    id: str | None = None
-    ignore_zeroes: bool = True
-
-    def open(self, sizes: tuple[int, int] | None) -> PairStore:
-        """Reads the file; `sizes` are those of a modality that is not in it."""
-        return read_mat(
-            required_path(self.path, "data.path"),
-            (self.first, self.second),
-            label=self.label,
-            ids=self.id,
-            ignore_zeroes=self.ignore_zeroes,
-            sizes=sizes,
-        )
-
-
-@dataclass(slots=True, kw_only=True)
 class TableSource(Source):
     """Parquet or Arrow tables with columns of vectors; null, or a row of NaN, is missing.
 
@@ -311,7 +177,6 @@ class TableSource(Source):
 
     def _read(self, path: str, second: str | None, sizes: tuple[int, int] | None) -> PairStore:
         # so late: pyarrow takes a tenth of a second, which other sources do without
-        from bidnn.data.formats.tables.filling import Columns
         from bidnn.data.formats.tables.store import read_table
 
         return read_table(
@@ -324,14 +189,25 @@ class TableSource(Source):
         )
 
 
-AnySource = DigitsSource | LibsvmSource | NpzSource | NpySource | MatSource | TableSource
+AnySource = (
+    DigitsSource
+    | LibsvmSource
+    | NpzSource
+    | NpySource
+    | EmbeddingsSource
+    | MatSource
+    | Hdf5Source
+    | TableSource
+)
 SOURCES: dict[str, type[Source]] = {
     "digits": DigitsSource,
     "arrays": ArraySource,
     "libsvm": LibsvmSource,
     "npz": NpzSource,
     "npy": NpySource,
+    "embeddings": EmbeddingsSource,
     "mat": MatSource,
+    "hdf5": Hdf5Source,
     "table": TableSource,
 }
 
@@ -342,23 +218,3 @@ def read_alike(source: AnySource, reading: Reading) -> AnySource:
     if isinstance(source, LibsvmSource) and source.index_base is IndexBase.auto:
         return replace(source, index_base=base)
     return source
-
-
-def _choice(kind: type[Choice], value: Choice | str, key: str) -> Choice:
-    """A choice that may be given by its name, as settings of an own source give it."""
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise UserError(f"{key}={value}: choose one of {known}") from None
-
-
-def required_path(value: str | None, key: str) -> Path:
-    """The path, or an error that names the key.
-
-    Raises:
-        ValueError: if it is not given.
-    """
-    if value is None:
-        raise UserError(f"{key} is not given; {key}=FILE says where the features are")
-    return Path(value)

@@ -1,23 +1,21 @@
 """PairStore: the rows of two modalities, either of which may be missing."""
 
-import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
-from typing import Any, TypeAlias
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from bidnn.data.formats.libsvm.grammar import IndexBase
+from bidnn.data.mapping import Features, MappedFile, is_mapped, let_go
+from bidnn.data.shards import Shards
 from bidnn.errors import UserError
 
-Features: TypeAlias = "NDArray[Any] | sparse.csr_array"
 BLOCK_BYTES = 32 * 2**20
-LET_GO_FROM = 2**28
-"""Bytes of a mapped file whose pages are let go once they are read."""
 
 
 class Modality(Enum):
@@ -26,47 +24,6 @@ class Modality(Enum):
     first = "first"
     second = "second"
     either = "either"
-
-
-@dataclass(frozen=True, slots=True)
-class MappedFile:
-    """A file that rows are read from whenever they are looked at, as it was when it was mapped.
-
-    Attributes:
-        path: its name.
-        state: device and number, size, time of the last change.
-    """
-
-    path: Path
-    state: tuple[int, int, int, int]
-
-    @classmethod
-    def of(cls, path: Path) -> "MappedFile":
-        """The file as it is now."""
-        return cls(path, cls._look(path))
-
-    def check(self) -> None:
-        """Refuses to go on with a file that was changed in its place.
-
-        One that was replaced by another, or removed, is still mapped as it was.
-
-        Raises:
-            UserError: naming it.
-        """
-        try:
-            now = self._look(self.path)
-        except OSError:
-            return
-        if now[:2] == self.state[:2] and now[2:] != self.state[2:]:
-            raise UserError(
-                f"{self.path}: was changed after it was opened (size or time of change), so that "
-                "its rows are no longer those it was begun with; start again"
-            )
-
-    @staticmethod
-    def _look(path: Path) -> tuple[int, int, int, int]:
-        found = path.stat()
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +44,8 @@ class PairStore:
     """Two feature matrices of the same rows, and which of their rows are there.
 
     Attributes:
-        first: (rows, mod1size), dense (in memory or memory-mapped) or sparse.
+        first: (rows, mod1size), dense (in memory or memory-mapped, in one file or in several, see
+            Shards) or sparse.
         second: (rows, mod2size), likewise.
         present: (rows, 2) bool; what is not present is never read as data.
         labels: (rows,) str, or None.
@@ -173,13 +131,13 @@ class PairStore:
     @property
     def nbytes(self) -> int:
         """Bytes of both modalities, as they are stored."""
-        parts = [part.data if sparse.issparse(part) else part for part in (self.first, self.second)]
-        return sum(int(part.nbytes) for part in parts)
+        whole: tuple[Any, Any] = (self.first, self.second)
+        return sum(int((p.data if sparse.issparse(p) else p).nbytes) for p in whole)
 
     def load(self, rows: NDArray[np.int64]) -> "PairStore":
         """Those rows as a store of their own, in memory."""
         first, second = (
-            part[rows] if sparse.issparse(part) else np.take(np.asarray(part), rows, axis=0)
+            np.take(np.asarray(part), rows, axis=0) if isinstance(part, np.ndarray) else part[rows]
             for part in (self.first, self.second)
         )
         let_go(self.first)
@@ -260,46 +218,6 @@ class PairStore:
         return f"{self.name}: {len(self)} rows of {sizes} ({', '.join(parts)})"
 
 
-def is_mapped(features: Features) -> bool:
-    """Whether these values are in a file, not in memory."""
-    array: Any = features.data if sparse.issparse(features) else features
-    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        array = array.base
-    return isinstance(array, np.memmap)
-
-
-def let_go(features: Features, rows: NDArray[np.int64] | slice | None = None) -> None:
-    """Takes the pages of a large mapped file out of this process; the system's cache keeps them.
-
-    Otherwise all that was read of it counts as memory of the process. Of a file that is mapped to
-    be read only, so that nothing can be lost.
-
-    Args:
-        features: what is mapped.
-        rows: a slice lets go no others, which another thread may be reading.
-    """
-    whole: Any = features
-    parts = [whole.data, whole.indices, whole.indptr] if sparse.issparse(whole) else [whole]
-    for base in parts:
-        only_read = False
-        while isinstance(base, np.ndarray):
-            only_read |= isinstance(base, np.memmap) and base.mode == "r"
-            base = base.base  # noqa: PLW2901 — down to what is mapped
-        large = isinstance(base, mmap.mmap) and len(base) >= LET_GO_FROM
-        if only_read and large and hasattr(mmap, "MADV_DONTNEED"):
-            base.madvise(mmap.MADV_DONTNEED, *_pages(whole, rows, base))
-
-
-def _pages(features: Any, rows: Any, base: mmap.mmap) -> tuple[int, int]:  # noqa: ANN401
-    """Where in a mapped file some rows of an array are: the first byte, of a page, and how many."""
-    if not isinstance(rows, slice) or not isinstance(features, np.ndarray):
-        return 0, len(base)
-    low, high = np.lib.array_utils.byte_bounds(features[rows])
-    origin = np.frombuffer(base, dtype=np.uint8).ctypes.data
-    start = (low - origin) // mmap.PAGESIZE * mmap.PAGESIZE
-    return start, high - origin - start
-
-
 def find_present(
     features: Features, mask: NDArray[Any] | None, *, ignore_zeroes: bool, name: str
 ) -> NDArray[np.bool_]:
@@ -330,17 +248,24 @@ def find_present(
             raise UserError(f"{name}: the mask has shape {mask.shape}, not ({rows},)")
         present = as_flags(mask, name)
     block = max(1, BLOCK_BYTES // (4 * max(1, int(features.shape[1]))))
-    for start in range(0, rows, block):
-        part, there = features[start : start + block], present[start : start + block]
+    edges = features.starts.tolist() if isinstance(features, Shards) else [0, rows]
+    slices = (
+        slice(start, min(start + block, high))
+        for low, high in pairwise(edges)
+        for start in range(low, high, block)
+    )
+    for rows_of_block in slices:
+        part, there = features[rows_of_block], present[rows_of_block]
         nan, finite, nonzero = look_at(part)
-        let_go(features)
+        let_go(features, rows_of_block)
         there &= ~nan
         if not ignore_zeroes:
             there &= nonzero
         if not finite[there].all():
-            row = start + int(np.argmax(there & ~finite))
+            row = rows_of_block.start + int(np.argmax(there & ~finite))
+            where = features.where(row) if isinstance(features, Shards) else f"{name}, row {row}"
             raise UserError(
-                f"{name}, row {row} counted from 0: infinite, or NaN in a part of its columns; "
+                f"{where} counted from 0: infinite, or NaN in a part of its columns; "
                 "a missing modality is NaN in all of them, or masked"
             )
     return present
@@ -389,9 +314,13 @@ def _dense(
     present: NDArray[np.bool_],
     empty: Callable[[tuple[int, int]], NDArray[np.float32]] | None,
 ) -> NDArray[np.float32]:
-    part: Any = features[rows]
-    copied = np.empty(part.shape, dtype=np.float32) if empty is None else empty(part.shape)
-    copied[...] = part.toarray() if sparse.issparse(part) else part
+    shape = (len(present), int(features.shape[1]))
+    copied = np.empty(shape, dtype=np.float32) if empty is None else empty(shape)
+    if isinstance(features, Shards):
+        features.copy_to(copied, rows)
+    else:
+        part: Any = features[rows]
+        copied[...] = part.toarray() if sparse.issparse(part) else part
     let_go(features, rows)
     if not present.all():
         copied[~present] = 0.0

@@ -14,6 +14,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from numpy.typing import NDArray
 
+from bidnn.data.remote import with_local_files
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.evaluation.agreement import agreement_of_vectors, sample
@@ -96,7 +97,7 @@ def run(config: CompareConfig) -> None:
 def _compare(config: CompareConfig, methods: dict[str, Method]) -> None:
     folder = Path(config.run_dir)
     source = source_of(config.data)
-    whole = source.open(None)
+    whole = with_local_files(source).open(None)
     log.info(whole.describe())
     if whole.labels is None:
         log.info("no labels: methods are compared by agreement and translation error only")

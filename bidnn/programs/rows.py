@@ -6,6 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
+from bidnn.data.remote import with_local_files
 from bidnn.data.sources import AnySource, read_alike
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
@@ -62,7 +63,8 @@ def files_of(source: AnySource) -> list[str]:
         if isinstance(value, str) and has_magic(value) and not Path(value).exists():
             found += glob(value, recursive=True)  # noqa: PTH207 — from any folder
         elif isinstance(value, str):
-            found += [value, *map(str, Path(value).iterdir())] if Path(value).is_dir() else [value]
+            inside = (Path(value).glob(names) for names in ("*", "*/*"))
+            found += [value, *(str(file) for files in inside for file in files)]
     return found
 
 
@@ -83,7 +85,8 @@ def open_rows(
     Raises:
         UserError, OSError: naming what is wrong with the file or the keys.
     """
-    store = (source if reading is None else read_alike(source, reading)).open(sizes)
+    local = with_local_files(source)
+    store = (local if reading is None else read_alike(local, reading)).open(sizes)
     if not isinstance(store, PairStore):
         raise UserError(
             f"data: {type(source).__name__}.open returned {type(store).__name__}, not a PairStore; "

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
+from bidnn.data.remote import with_local_files
 from bidnn.data.sources import read_alike
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
@@ -185,7 +186,8 @@ def _fit(
 def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
     """Splits the rows into those that train and those that validate."""
     source = config.data
-    other = read_alike(source, store.reading).open_validation((store.mod1size, store.mod2size))
+    local = read_alike(with_local_files(source, validation=True), store.reading)
+    other = local.open_validation((store.mod1size, store.mod2size))
     return PairDataModule(
         store,
         batch_size=source.batch_size,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bidnn.data import datamodule as rooms
+from bidnn.data import mapping
 from bidnn.data import store as stores
 from bidnn.data.datamodule import ChunkLoader, PairDataModule
 from bidnn.data.device import fits
@@ -57,7 +58,7 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
 def test_mapped_coordinates_go_with_their_rows_and_are_let_go(tmp_path, monkeypatch):
     known = np.arange(4000, dtype=np.float32)[:, None] + np.zeros(2000, dtype=np.float32)
     np.save(tmp_path / "known.npy", known)
-    monkeypatch.setattr(stores, "LET_GO_FROM", known.nbytes)
+    monkeypatch.setattr(mapping, "LET_GO_FROM", known.nbytes)
     monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
     data = module(numbered(4000), batch_size=100)
     data.coordinates = np.asarray(np.load(tmp_path / "known.npy", mmap_mode="r"))

@@ -9,10 +9,11 @@ from scipy.io import savemat
 from scipy.sparse import csc_array
 
 from bidnn.data.export import export
-from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
+from bidnn.data.formats.arrays import read_npz, store_arrays
 from bidnn.data.formats.libsvm.rows import open_libsvm
 from bidnn.data.formats.libsvm.text import IndexBase
 from bidnn.data.formats.matlab import read_mat
+from bidnn.data.formats.npy import read_npy
 from bidnn.data.formats.written import FORMATS
 from bidnn.data.sources import TableSource
 from bidnn.data.store import PairStore

@@ -8,8 +8,9 @@ import pytest
 from pyarrow import parquet
 
 from bidnn.data.export import export
-from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
+from bidnn.data.formats.arrays import read_npz, store_arrays
 from bidnn.data.formats.matlab import read_mat
+from bidnn.data.formats.npy import read_npy
 from bidnn.data.formats.sidecar import read_ids, with_ids
 from bidnn.data.ids import as_ids
 from bidnn.data.sources import LibsvmSource, MatSource, NpySource, NpzSource

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from bidnn.data import store as stores
+from bidnn.data import mapping
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.store import Modality, PairStore, find_present
 from tests.reading import of_files
@@ -120,7 +120,7 @@ def test_large_mapped_files_are_let_go_once_they_are_read(tmp_path, monkeypatch)
     values = np.random.default_rng(0).normal(size=(4000, 2000)).astype(np.float32)
     np.save(tmp_path / "values.npy", values)
     mapped = np.load(tmp_path / "values.npy", mmap_mode="r")
-    monkeypatch.setattr(stores, "LET_GO_FROM", values.nbytes)
+    monkeypatch.setattr(mapping, "LET_GO_FROM", values.nbytes)
     before, little = of_files(), values.nbytes / 4
     present = find_present(mapped, None, ignore_zeroes=False, name="values")
     assert of_files() - before < little
@@ -136,7 +136,7 @@ def test_large_mapped_files_are_let_go_once_they_are_read(tmp_path, monkeypatch)
 def test_changes_of_a_mapped_array_that_are_in_memory_only_are_kept(tmp_path, monkeypatch):
     np.save(tmp_path / "values.npy", np.ones((1000, 10), dtype=np.float32))
     mapped = np.load(tmp_path / "values.npy", mmap_mode="c")
-    monkeypatch.setattr(stores, "LET_GO_FROM", 1)
+    monkeypatch.setattr(mapping, "LET_GO_FROM", 1)
     mapped[:] = 2.0
     store = PairStore(mapped, mapped, np.ones((1000, 2), dtype=bool))
     assert (store.take(slice(None))[0] == 2.0).all()

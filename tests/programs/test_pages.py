@@ -8,6 +8,7 @@ import re
 import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pyarrow import parquet
@@ -226,13 +227,17 @@ def test_the_search_page_finds_what_it_says(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = follow(DATA, tmp_path)
     whole = np.load("npy.npz")
     assert whole["id"].tolist() == names["names"].tolist()
-    for other in ("mat.npz", "libsvm.npz"):
+    for other in ("shards.npz", "hdf5.npz", "zip.npz", "mat.npz", "libsvm.npz"):
         np.testing.assert_array_equal(np.load(other)["embedding"], whole["embedding"])
     found = np.stack(names["embedded"]["embedding"].to_list())
     np.testing.assert_array_equal(found, whole["embedding"])
+    groups = pd.read_parquet("groups.parquet").set_index("id").loc[whole["id"]]
+    found = np.stack(groups["embedding"].to_list())  # of groups by name, so in other batches
+    np.testing.assert_allclose(found, whole["embedding"], atol=1e-6)
     assert parquet.read_table("translated.parquet")["id"].to_pylist() == names["names"].tolist()
     assert parquet.read_table("converted.parquet").column_names == ["id", "first", "second"]
     log = (tmp_path / "joined" / "train.log").read_text()

@@ -1,9 +1,8 @@
-"""NumPy files: npz with both modalities, and npy pairs that are memory-mapped."""
+"""Matrices as rows, and npz files that hold both modalities."""
 
 import logging
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bidnn.data.formats.kinds import check_kind
 from bidnn.data.ids import as_ids
-from bidnn.data.store import MappedFile, PairStore, find_present
+from bidnn.data.store import PairStore, find_present
 from bidnn.errors import UserError
 from bidnn.files import readable
 
@@ -49,40 +48,6 @@ def read_npz(path: Path, *, ignore_zeroes: bool, sizes: tuple[int, int] | None =
 
 
 _NPZ_NAMES = ("first", "second", "label", "id", "present_first", "present_second")
-
-
-def read_npy(
-    first: Path | None,
-    second: Path | None,
-    *,
-    label: Path | None = None,
-    ignore_zeroes: bool,
-    sizes: tuple[int, int] | None = None,
-) -> PairStore:
-    """Memory-maps a pair of npy files; a row of NaN is missing.
-
-    Args:
-        first: (rows, mod1size); None: all miss it.
-        second: (rows, mod2size); likewise.
-        label: (rows,), or None.
-        ignore_zeroes: a row of zeros is data.
-        sizes: of a trained model, for a modality that has no file.
-
-    Raises:
-        ValueError: if a file is no npy file, or the shapes do not fit.
-        OSError: if one cannot be read.
-    """
-    given = [path for path in (first, second) if path is not None]
-    files = tuple(MappedFile.of(path) for path in given if path.is_file())
-    store = store_arrays(
-        None if first is None else _map_npy(first),
-        None if second is None else _map_npy(second),
-        labels=None if label is None else _map_npy(label),
-        ignore_zeroes=ignore_zeroes,
-        name=" + ".join(map(str, given)),
-        sizes=sizes,
-    )
-    return replace(store, files=files)
 
 
 def store_arrays(
@@ -215,8 +180,8 @@ def open_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         ValueError: if it is no npz file, is damaged, or holds pickled objects.
         OSError: if it cannot be read.
     """
-    check_file(path)
     check_kind(path, "npz")
+    check_file(path)
     with readable(path, "npz file"), path.open("rb") as file:  # np.load leaves a broken one open
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.ndarray):
@@ -235,14 +200,6 @@ def npz_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     """Opens an array of an npz file for writing, without a time stamp: same content, same bytes."""
     info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     return archive.open(info, "w", force_zip64=True)
-
-
-def _map_npy(path: Path) -> NDArray[Any]:
-    check_file(path)
-    check_kind(path, "npy")
-    with readable(path, "npy file"):
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def check_file(path: Path) -> None:

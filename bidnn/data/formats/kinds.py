@@ -1,10 +1,11 @@
 """What a file is by its first bytes, and which `data=` reads it."""
 
-from glob import has_magic
 from pathlib import Path
 
+from bidnn.data.formats.numbered import is_pattern
 from bidnn.errors import UserError
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
 _KINDS = (
     (b"PAR1", "a parquet file", "table"),
     (b"PARE", "an encrypted parquet file", "table"),
@@ -13,7 +14,9 @@ _KINDS = (
     (b"PK\x03\x04", "an npz archive", "npz"),
     (b"\x93NUMPY", "an npy file", "npy"),
     (b"MATLAB", "a .mat file", "mat"),
+    (HDF5, "an HDF5 file", "hdf5"),
 )
+EMBEDDINGS = ("img_emb", "text_emb")
 
 
 def check_kind(path: Path, wanted: str) -> None:
@@ -34,8 +37,11 @@ def check_kind(path: Path, wanted: str) -> None:
 def kind_of(path: Path) -> tuple[str, str] | None:
     """What a file is, in words, and the source that reads it; None if its first bytes do not say.
 
-    Text says nothing, nor does HDF5, which no source reads (a .mat file of version 7.3 is such).
+    A folder is one of embeddings, if it has their folders. Text says nothing. A .mat file of
+    version 7.3 is HDF5 inside, see `is_hdf5`.
     """
+    if any((path / name).is_dir() for name in EMBEDDINGS):
+        return "a folder of embeddings", "embeddings"
     try:
         with path.open("rb") as file:
             begin = file.read(8)
@@ -46,8 +52,14 @@ def kind_of(path: Path) -> tuple[str, str] | None:
     return (words, source) if words else None
 
 
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5 after 0 or 512 bytes of something else, which are MATLAB's in 7.3."""
+    with path.open("rb") as file:
+        begin = file.read(512 + len(HDF5))
+    return begin.startswith(HDF5) or begin[512:] == HDF5
+
+
 def is_table(path: Path) -> bool:
     """Whether a path is read as a table: by first bytes, or a folder or a pattern."""
     kind = kind_of(path)
-    pattern = has_magic(str(path)) and not path.exists()
-    return path.is_dir() or pattern or (kind is not None and kind[1] == "table")
+    return path.is_dir() or is_pattern(str(path)) or (kind is not None and kind[1] == "table")

@@ -1,6 +1,7 @@
 """A file of ids beside rows, in their order, for formats that have no place for them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import check_file
 from bidnn.data.formats.kinds import is_table
+from bidnn.data.formats.numbered import is_pattern, matching
 from bidnn.data.ids import as_ids
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -33,7 +35,15 @@ def with_ids(store: PairStore, file: str | None, column: str | None = None) -> P
     """
     if file is None:
         return store
-    ids = read_ids(file, column)
+    return check_count(store, read_ids(file, column), file)
+
+
+def check_count(store: PairStore, ids: NDArray[Any], file: str) -> PairStore:
+    """The rows with their ids.
+
+    Raises:
+        UserError: if there is not one for each.
+    """
     if len(ids) != len(store):
         raise UserError(
             f"{file}: {len(ids)} ids for the {len(store)} rows of {store.name}; one for each, in "
@@ -43,8 +53,11 @@ def with_ids(store: PairStore, file: str | None, column: str | None = None) -> P
 
 
 def read_ids(file: str, column: str | None = None) -> NDArray[Any]:
-    """The ids in a file, see `with_ids`."""
+    """The ids in a file, or in those of a pattern, see `with_ids`."""
     path = Path(file)
+    if is_pattern(file):
+        parts = [read_ids(str(part), column) for part in matching(file, "data.ids")]
+        return joined_ids(parts, file)
     if is_table(path):
         return _of_table(file, column)
     if column is not None:
@@ -64,6 +77,16 @@ def read_ids(file: str, column: str | None = None) -> NDArray[Any]:
         raise UserError(f"{file}, line {lines.index('') + 1}: empty; an id a line")
     whole = bool(lines) and all(WHOLE.fullmatch(line) for line in lines)
     return as_ids(np.array(lines, np.int64 if whole else np.str_), file)
+
+
+def joined_ids(parts: Sequence[NDArray[Any]], file: str) -> NDArray[Any]:
+    """The ids of several files as those of one; texts, where some are texts.
+
+    Raises:
+        UserError: if two are alike.
+    """
+    texts = any(part.dtype.kind == "U" for part in parts)
+    return as_ids(np.concatenate([part.astype(np.str_) if texts else part for part in parts]), file)
 
 
 def _of_table(file: str, column: str | None) -> NDArray[Any]:

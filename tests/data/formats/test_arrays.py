@@ -8,8 +8,9 @@ import pickle
 import numpy as np
 import pytest
 
-from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
+from bidnn.data.formats.arrays import read_npz, store_arrays
 from bidnn.data.formats.digits import load_halves
+from bidnn.data.formats.npy import read_npy
 from bidnn.data.sources import SOURCES, LibsvmSource, NpySource, NpzSource
 
 

@@ -12,8 +12,8 @@ from bidnn.data import sources
 from bidnn.data.formats.libsvm import cache as rooms
 from bidnn.data.formats.libsvm import text as rooms_text
 from bidnn.data.formats.libsvm.text import LibsvmError, iter_libsvm, write_libsvm
+from bidnn.data.mapping import is_mapped
 from bidnn.data.sources import LibsvmSource
-from bidnn.data.store import is_mapped
 
 SIZES = (3, 50)
 

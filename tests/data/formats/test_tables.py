@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from bidnn.data.formats.arrays import read_npy, read_npz, store_arrays
+from bidnn.data.formats.arrays import read_npz, store_arrays
 from bidnn.data.formats.matlab import read_mat
+from bidnn.data.formats.npy import read_npy
 from bidnn.data.formats.tables.files import open_table
+from bidnn.data.mapping import is_mapped
 from bidnn.data.sources import LibsvmSource, TableSource
-from bidnn.data.store import is_mapped
 
 ROWS = 40
 

@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.formats.libsvm.text import Digest, LibsvmError, changed_error, iter_libsvm
 from bidnn.data.formats.mapped import append, map_array, open_mapped
-from bidnn.data.store import MappedFile, PairStore, Reading
+from bidnn.data.mapping import MappedFile
+from bidnn.data.store import PairStore, Reading
 
 log = logging.getLogger(__name__)
 

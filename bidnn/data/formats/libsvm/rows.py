@@ -8,7 +8,8 @@ from scipy import sparse
 
 from bidnn.data.formats.libsvm.cache import DENSE_SHARE
 from bidnn.data.formats.libsvm.text import IndexBase, read_libsvm
-from bidnn.data.store import Features, PairStore, Reading, find_present
+from bidnn.data.mapping import Features
+from bidnn.data.store import PairStore, Reading, find_present
 
 
 def open_libsvm(

@@ -1,6 +1,5 @@
 """Columns of a table as arrays: vectors, labels and ids."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,8 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from bidnn.data.formats.arrays import label_texts
+from bidnn.data.formats.converted import Where
 from bidnn.errors import UserError
-
-Where = Callable[[int], str]
 
 
 def check_vectors(kind: pa.DataType, name: str) -> None:

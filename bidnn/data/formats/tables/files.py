@@ -1,12 +1,10 @@
 """The files that a table is in: parquet, Arrow files and streams, folders and patterns of them."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from glob import glob, has_magic
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +12,7 @@ from pyarrow import parquet
 
 from bidnn.data.formats.arrays import check_file
 from bidnn.data.formats.kinds import check_kind, kind_of
+from bidnn.data.formats.numbered import by_number, is_pattern, matching
 from bidnn.errors import UserError
 from bidnn.files import readable
 
@@ -88,14 +87,9 @@ def is_parquet(path: Path) -> bool:
 def _find(path: str) -> list[Path]:
     given = Path(path)
     if given.is_dir():
+        check_kind(given, "table")
         return _in_folder(given)
-    if given.exists() or not has_magic(path):
-        return [given]
-    found = [Path(name) for name in glob(path, recursive=True)]  # noqa: PTH207 — from any folder
-    files = sorted((file for file in found if file.is_file()), key=_by_number)
-    if not files:
-        raise UserError(f"data.path={path}: no file is named so")
-    return files
+    return matching(path, "data.path") if is_pattern(path) else [given]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -113,16 +107,10 @@ def _in_folder(folder: Path) -> list[Path]:
         files = [folder / name for name in names]
     else:
         inside = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-        files = sorted((file for file in inside if file.is_file()), key=_by_number)
+        files = sorted((file for file in inside if file.is_file()), key=by_number)
     if not files:
         raise UserError(f"{folder}: no file in it that ends in {', '.join(SUFFIXES)}")
     return files
-
-
-def _by_number(path: Path) -> list[tuple[bool, int, str]]:
-    """Sorts part-2 before part-10."""
-    pieces = re.split(r"(\d+)", str(path))
-    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces]
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -2,36 +2,22 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.ahead import ahead
-from bidnn.data.formats.tables.columns import Where, vectors
+from bidnn.data.formats.converted import Columns, Where, check_rows, put_rows, write_end
+from bidnn.data.formats.tables.columns import vectors
 from bidnn.data.formats.tables.files import TableFiles
 from bidnn.data.formats.tables.rows import Joined, Names, join, read_names
-from bidnn.data.store import MappedFile, look_at
 from bidnn.errors import UserError
-
-PARTS = ("first", "second")
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The names of columns; None: there is none."""
-
-    first: str | None
-    second: str | None
-    label: str | None
-    id: str | None
 
 
 def fill(folder: Path, tables: Sequence[TableFiles], columns: Columns) -> dict[str, Any]:
     """Writes all arrays into a folder; returns what there is."""
-    sources = [MappedFile.of(file) for table in tables for file in table.files]
     joined = _names(tables, columns)
     read = [{"first": columns.first, "second": columns.second}]
     if len(tables) == 2:
@@ -46,14 +32,7 @@ def fill(folder: Path, tables: Sequence[TableFiles], columns: Columns) -> dict[s
     meta["rows"] = rows
     if not any(meta["sizes"].values()):
         raise UserError(f"{' + '.join(table.name for table in tables)}: not one vector in it")
-    for part, size in meta["sizes"].items():
-        with (folder / f"{part}.matrix").open("ab") as file:  # rows without it are a hole
-            file.truncate(4 * (size or 0) * (rows or 0))
-    for name, values in (("id", joined.names.ids), ("label", joined.names.labels)):
-        if values is not None:
-            np.save(folder / f"{name}.npy", values)
-    for source in sources:
-        source.check()
+    write_end(folder, meta["sizes"], rows or 0, joined.names.ids, joined.names.labels)
     return meta
 
 
@@ -89,9 +68,9 @@ def _read_vectors(
                 name = f"{table.name}, column {column}"
                 values, there = vectors(batch.column(column), size[part], name, where)
                 size[part] = values.shape[1] or size[part]
-                known[part].append(_check(values, there, name, where))
+                known[part].append(check_rows(values, there, name, where))
                 if len(values):
-                    _put(opened[part], values, there, here)
+                    put_rows(opened[part], values, there, here)
             rows += len(batch)
     total = joined.rows if joined.rows is not None else rows
     for part, looked in known.items():
@@ -108,46 +87,3 @@ def _naming(names: Names, here: NDArray[np.int64], first_row: int) -> Where:
         return f"id {names.ids[here[row]].item()!r}"
 
     return where
-
-
-def _check(
-    values: NDArray[np.float32], there: NDArray[np.bool_], name: str, where: Where
-) -> NDArray[np.bool_]:
-    """Which rows are there, and which of these are not all zero: (rows, 2).
-
-    Raises:
-        UserError: if a vector holds an infinity, or NaN in a part of it.
-    """
-    nan, finite, nonzero = look_at(values)
-    bad = np.flatnonzero(~(finite | nan))
-    if len(bad):
-        row = int(np.flatnonzero(there)[bad[0]])
-        raise UserError(
-            f"{name}, {where(row)}: infinite as float32, or NaN in a part of its vector; a missing "
-            "modality is null, or NaN in all of it"
-        )
-    flags = np.zeros((len(there), 2), bool)
-    flags[there] = np.stack([~nan, ~nan & nonzero], axis=1)
-    return flags
-
-
-def _put(
-    file: BinaryIO,
-    values: NDArray[np.float32],
-    there: NDArray[np.bool_],
-    places: NDArray[np.int64],
-) -> None:
-    """Writes vectors at their rows."""
-    size = values.shape[1]
-    if len(there) > len(values) and (np.diff(places) == 1).all():
-        whole = np.zeros((len(there), size), np.float32)
-        whole[there] = values
-        values, there = whole, np.ones_like(there)
-    places = places[there]
-    if not (np.diff(places) > 0).all():
-        order = np.argsort(places)
-        values, places = values[order], places[order]
-    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
-    for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
-        file.seek(4 * size * int(places[start]))
-        file.write(np.ascontiguousarray(values[start:stop]).data)

@@ -1,31 +1,14 @@
-"""Tables as rows: read once by pyarrow, into arrays on disk that later runs map.
+"""Tables as rows: read once by pyarrow, into arrays on disk that later runs map."""
 
-The arrays are in a folder beside the first file, `FILE.cache/KEY`. The key is made of the names,
-sizes and times of all files, and of the columns.
-"""
-
-import hashlib
-import json
-import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
-
-from bidnn.data.formats.arrays import fill_absent
-from bidnn.data.formats.mapped import map_array, open_mapped
+from bidnn.data.formats.converted import PARTS, Columns, open_converted
 from bidnn.data.formats.tables.columns import check_vectors
 from bidnn.data.formats.tables.files import TableFiles, open_table
-from bidnn.data.formats.tables.filling import PARTS, Columns, fill
-from bidnn.data.store import MappedFile, PairStore
+from bidnn.data.formats.tables.filling import fill
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-
-log = logging.getLogger(__name__)
-
-FORMAT = 1
 
 
 def read_table(
@@ -54,21 +37,17 @@ def read_table(
     """
     tables = [open_table(name) for name in (path, second_path) if name is not None]
     columns = _resolve(tables, columns)
-    folder, origin = _cache_folder(tables, columns)
-    name = " + ".join(table.name for table in tables)
-    meta = None
-    if cache:
-        try:
-            meta = open_mapped(folder, origin, lambda empty: fill(empty, tables, columns))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            log.info("%s: no cache can be made beside it (%s); it is read anew", name, reason)
-    if meta is not None:
-        mapped = tuple(MappedFile.of(folder / file) for file in meta["files"])
-        return _store(folder, meta, name, sizes, mapped, ignore_zeroes=ignore_zeroes)
-    with TemporaryDirectory(prefix="bidnn-") as temporary:  # what is mapped stays, without a name
-        meta = fill(Path(temporary), tables, columns)
-        return _store(Path(temporary), meta, name, sizes, (), ignore_zeroes=ignore_zeroes)
+    given = Path(path)
+    return open_converted(
+        [file for table in tables for file in table.files],
+        [columns.first, columns.second, columns.label, columns.id],
+        lambda folder: fill(folder, tables, columns),
+        beside=given if given.exists() else tables[0].files[0],
+        name=" + ".join(table.name for table in tables),
+        ignore_zeroes=ignore_zeroes,
+        cache=cache,
+        sizes=sizes,
+    )
 
 
 def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:
@@ -105,52 +84,3 @@ def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:
     for table in tables if key is not None else []:
         table.check_column(key or "", "data.id")
     return Columns(first, second, label, key)
-
-
-def _cache_folder(tables: Sequence[TableFiles], columns: Columns) -> tuple[Path, str]:
-    """Where the arrays are, and how the names begin of all that is made of the same files."""
-    states = []
-    for file in (file for table in tables for file in table.files):
-        found = file.stat()
-        states.append([str(file.absolute()), found.st_size, found.st_mtime_ns])
-    origin = f"{_digest([FORMAT, states])}-"
-    given = Path(tables[0].name)
-    beside = given if given.exists() else tables[0].files[0]
-    read = [columns.first, columns.second, columns.label, columns.id]
-    return beside.with_name(f"{beside.name}.cache") / f"{origin}{_digest(read)}", origin
-
-
-def _digest(content: Any) -> str:  # noqa: ANN401 — plain data
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
-
-
-def _store(
-    folder: Path,
-    meta: dict[str, Any],
-    name: str,
-    sizes: tuple[int, int] | None,
-    files: tuple[MappedFile, ...],
-    *,
-    ignore_zeroes: bool,
-) -> PairStore:
-    if meta["counts"] is not None:
-        told = "%s: %d ids in both, %d in the first only, %d in the second only"
-        log.info(told, name, *meta["counts"])
-    rows, present = meta["rows"], np.zeros((meta["rows"], 2), bool)
-    given: list[Any] = []
-    for number, part in enumerate(PARTS):
-        size = meta["sizes"].get(part)
-        if not size:
-            given.append(None)
-            continue
-        given.append(map_array(folder / f"{part}.matrix", np.float32, (rows, size)))
-        flags = np.fromfile(folder / f"{part}.present", np.bool_).reshape(rows, 2)
-        present[:, number] = flags[:, 0 if ignore_zeroes else 1]
-    first, second = fill_absent(given, sizes, name)
-    lists = {}
-    for key in ("label", "id"):
-        with suppress(FileNotFoundError):
-            lists[key] = np.load(folder / f"{key}.npy", mmap_mode="r")
-    return PairStore(
-        first, second, present, lists.get("label"), name, files=files, ids=lists.get("id")
-    )
