@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,33 @@ def test_torchrun_starts_one_run_in_the_folder_that_is_named(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert json.loads((folder / "metrics.json").read_text())["train/loss"] > 0
     assert not list(folder.glob("*ddp_process*"))
+
+
+def test_two_nodes_give_the_losses_of_one_process(tmp_path):
+    settings = ["data=digits", "model.dropout=0", *TINY, "data.missing_rate=0.3"]
+    succeed(TRAIN, *settings, f"hydra.run.dir={tmp_path}/one", fresh=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={n}"),
+                *("--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"),
+                *(str(ROOT / TRAIN), *settings, *DDP, "trainer.devices=1"),
+                *("trainer.num_nodes=2", f"hydra.run.dir={tmp_path}/two"),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for n in (0, 1)
+    ]
+    assert [node.wait(timeout=300) for node in nodes] == [0, 0]
+    one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
+    for name in ("train/loss", "val/loss", "map/translate", "agreement"):
+        assert two[name] == pytest.approx(one[name], rel=1e-5), name
+    vectors = [arrays(tmp_path / n / "embedding_final.npz")["embedding"] for n in ("one", "two")]
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-5)
 
 
 def test_a_sweep_can_be_given_to_submitit(tmp_path):
