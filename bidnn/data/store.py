@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.mapping import Features, MappedFile, is_mapped, let_go
 from bidnn.data.shards import Shards
 from bidnn.errors import UserError
+
+if TYPE_CHECKING:
+    from bidnn.data.formats.tables.beside import TableColumns
 
 BLOCK_BYTES = 32 * 2**20
 
@@ -53,6 +56,7 @@ class PairStore:
         reading: how they were read.
         files: those that are mapped.
         ids: (rows,) str or int64, no two alike (see `as_ids`), or None.
+        columns: what the tables have besides that the rows are of, or None.
     """
 
     first: Features
@@ -63,6 +67,7 @@ class PairStore:
     reading: Reading = Reading()
     files: tuple[MappedFile, ...] = ()
     ids: NDArray[Any] | None = None
+    columns: "TableColumns | None" = None
 
     def __post_init__(self) -> None:
         """Refuses matrices that do not describe the same rows.
@@ -154,10 +159,16 @@ class PairStore:
         Raises:
             UserError: as `check_files`, which is asked before each.
         """
-        size, rows = self.rows_in(BLOCK_BYTES, width), self.part(share)
-        for start in range(rows.start, rows.stop, size):
+        whole = self.part(share)
+        for block in self.cut(whole.stop - whole.start, width):
+            yield slice(whole.start + block.start, whole.start + block.stop)
+
+    def cut(self, count: int, width: int = 0) -> Iterator[slice]:
+        """Cuts so many of the rows likewise, whichever they are; see `blocks`."""
+        size = self.rows_in(BLOCK_BYTES, width)
+        for start in range(0, count, size):
             self.check_files()
-            yield slice(start, min(start + size, rows.stop))
+            yield slice(start, min(start + size, count))
 
     def check_files(self) -> None:
         """Refuses to go on if a mapped file was cut or rewritten.

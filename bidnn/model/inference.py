@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ def infer(
     *,
     l2_norm: bool = False,
     share: tuple[int, int] = (0, 1),
+    rows: NDArray[np.int64] | None = None,
 ) -> Iterator[Block]:
     """Runs a model over a store, block by block, so that no result is whole in memory.
 
@@ -53,6 +54,7 @@ def infer(
         kind: embeddings, or completed modalities.
         l2_norm: each half to unit length, then the row to unit length.
         share: which of how many equal parts of the rows.
+        rows: numbers of those to run it over, of which blocks then count; None: all.
 
     Yields:
         The blocks in the order of the rows.
@@ -65,10 +67,17 @@ def infer(
     model.eval()
     try:
         on_gpu = model.device.type == "cuda"
-        cut = store.blocks(share, model.widest)
+        all_of_them = store.blocks(share, model.widest)
+        cut = all_of_them if rows is None else store.cut(len(rows), model.widest)
+        empty = pinned if on_gpu else None
+
+        def read(block: slice) -> tuple[slice, Any, Any, Any]:
+            numbers = block if rows is None else rows[block]
+            return block, *store.take(numbers, empty), store.present[numbers]
+
         begun: deque[Callable[[], Block]] = deque()
-        for rows, left, right, there in made_ahead(
-            lambda rows: (rows, *store.take(rows, pinned if on_gpu else None), store.present[rows]),
+        for block, left, right, there in made_ahead(
+            read,
             cut,
             max(1, min(GPU_READERS, (os.cpu_count() or 1) // 2)) if on_gpu else 1,
         ):
@@ -84,7 +93,7 @@ def infer(
                     halves = model.complete(first, second, present)
                 one, other = (half.float() for half in halves)
                 one, other = _unit_rows(one, other) if l2_norm else (one, other)
-            begun.append(_on_the_way(rows, one, other))
+            begun.append(_on_the_way(block, one, other))
             if len(begun) > on_gpu:
                 yield begun.popleft()()
         while begun:

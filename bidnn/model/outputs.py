@@ -2,21 +2,23 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from glob import escape, glob
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bidnn.data.ahead import ahead
+from bidnn.data.fingerprints import fingerprints
 from bidnn.data.formats.writing import Table, join
 from bidnn.data.formats.written import format_of
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_not_read, check_writable, whole_file
+from bidnn.model.about import about
 from bidnn.model.command import check_command
 from bidnn.model.inference import Block, OutputKind, infer
 from bidnn.model.model import Model
@@ -42,6 +44,10 @@ class OutputConfig:
             libsvm text; null: nothing is written.
         kind: embeddings, or both modalities with what was missing translated.
         l2_norm: each half to unit length, then the row.
+        columns: of a table, such as `[title,url]`, that go to a parquet file as they are, and to an
+            npz file if they are texts or numbers.
+        fingerprint: writes a column `fingerprint`, by which a later `changed=true` finds the rows
+            that are no longer what they were; in parquet and npz.
         zero_based: indices of a libsvm file start at 0, not at 1.
         every_n_epochs: writes (and runs the command) at this interval too; 0: at the end only.
         command: run by the shell after each writing; `{output}` in it, without quotes, is the file
@@ -54,6 +60,8 @@ class OutputConfig:
     path: str | None = None
     kind: OutputKind = OutputKind.embedding
     l2_norm: bool = False
+    columns: list[str] = field(default_factory=list)
+    fingerprint: bool = False
     zero_based: bool = False
     every_n_epochs: int = 0
     command: str | None = None
@@ -75,7 +83,18 @@ class OutputConfig:
         if self.command is not None:
             check_command(self.command)
         if self.path is not None:
-            format_of(Path(self.path))
+            self._check_columns(format_of(Path(self.path)).own_names)
+
+    def _check_columns(self, own_names: tuple[str, ...]) -> None:
+        if own_names:
+            twice = {name for name in self.columns if self.columns.count(name) > 1}
+            if twice:
+                raise UserError(f"output.columns: {min(twice)} is named twice")
+        elif self.columns or self.fingerprint:
+            key = "output.columns" if self.columns else "output.fingerprint=true"
+            raise UserError(
+                f"{key}: output.path={self.path} has no place for it; name it .parquet or .npz"
+            )
 
 
 def fill_epoch(text: str, epoch: int | None) -> str:
@@ -99,10 +118,12 @@ def check_output(store: PairStore, config: OutputConfig, epochs: Iterable[int | 
 
     Raises:
         OSError: naming the folder, or the name that is too long.
-        ValueError: naming a label that the format cannot hold.
+        ValueError: naming a label that the format cannot hold, or a column that is not there.
     """
     for epoch in epochs:
         check_writable(output_path(config, epoch))
+    if config.columns:
+        _check_columns(store, config)
     check = format_of(output_path(config, None)).check_labels
     if check is not None and store.labels is not None:
         try:
@@ -111,6 +132,28 @@ def check_output(store: PairStore, config: OutputConfig, epochs: Iterable[int | 
             raise UserError(
                 f"output.path={config.path}: {error}; or name it .npz, which holds any"
             ) from error
+
+
+def _check_columns(store: PairStore, config: OutputConfig) -> None:
+    """Refuses columns that no table has, that the output has no place for, or has by itself."""
+    form = format_of(output_path(config, None))
+    if store.columns is None:
+        raise UserError(
+            f"output.columns: {store.name} has none besides; they are of a table, data=table"
+        )
+    fields = store.columns.fields(config.columns)
+    if form.source == "npz":
+        from bidnn.data.formats.tables.beside import check_plain  # so late: it imports pyarrow
+
+        for column in fields:
+            check_plain(column)
+    free = {"label" if store.labels is None else "", "id" if store.ids is None else ""}
+    taken = [n for n in config.columns if n in form.own_names and n not in free]
+    if taken:
+        raise UserError(
+            f"output.columns: {taken[0]} is what outputs call a column of their own; leave it out, "
+            "or rename it in the table"
+        )
 
 
 def check_replaces_nothing(pattern: str, every: int, read: Iterable[str | Path], key: str) -> None:
@@ -139,6 +182,8 @@ def write_output(
     store: PairStore,
     config: OutputConfig,
     epoch: int | None,
+    rows: NDArray[np.int64] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Path:
     """Runs the model over the store and writes the result, whole or not at all.
 
@@ -147,6 +192,8 @@ def write_output(
         store: the rows, in the order in which they are written.
         config: where and what.
         epoch: how many epochs were trained; None at the end.
+        rows: the numbers of those that are written, ascending; None: all.
+        notes: what a parquet file says of itself besides.
 
     Returns:
         The file that was written.
@@ -156,8 +203,8 @@ def write_output(
         ValueError: if the store has other sizes than the model.
     """
     path = output_path(config, epoch)
-    blocks = infer(model, store, config.kind, l2_norm=config.l2_norm)
-    _write(path, ahead(blocks), store, config, model)
+    blocks = infer(model, store, config.kind, l2_norm=config.l2_norm, rows=rows)
+    _write(path, ahead(blocks), store, config, model, rows, notes)
     return path
 
 
@@ -231,39 +278,29 @@ def widths(model: Model, kind: OutputKind) -> tuple[int, int]:
     return model.mod1size, model.mod2size
 
 
-def _about(model: Model, config: OutputConfig) -> dict[str, str]:
-    """What an output says of the model that it is of."""
-    network = model.network.config
-    return {
-        "bidnn.version": version("bidnn"),
-        "bidnn.kind": config.kind.value,
-        "bidnn.l2_norm": str(config.l2_norm).lower(),
-        "bidnn.model": network.architecture.value,
-        "bidnn.mod1size": str(model.mod1size),
-        "bidnn.mod2size": str(model.mod2size),
-        "bidnn.hdn": str(network.hdn),
-        "bidnn.rep": str(network.rep),
-        "bidnn.missing": model.missing.value,
-    }
-
-
 def _write(
     path: Path,
     blocks: Iterable[Block],
     store: PairStore,
     config: OutputConfig,
     model: Model,
+    rows: NDArray[np.int64] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
-    joined, empty = config.kind is OutputKind.embedding, True
+    form, empty = format_of(path), True
+    chosen = slice(None) if rows is None else rows
+    says = form.source == "table"
+    columns = store.columns if config.columns else None
     table = Table(
         widths(model, config.kind),
-        store.present,
-        store.labels,
-        joined=joined,
-        ids=store.ids,
-        about=_about(model, config),
+        store.present[chosen],
+        None if store.labels is None else store.labels[chosen],
+        joined=config.kind is OutputKind.embedding,
+        ids=None if store.ids is None else store.ids[chosen],
+        about=about(model, config.kind, l2_norm=config.l2_norm) | dict(notes or {}) if says else {},
+        beside=None if columns is None else columns.read(config.columns, store.ids, rows),
+        fingerprints=fingerprints(store, rows) if config.fingerprint else None,
     )
-    form = format_of(path)
     if store.ids is not None and not form.keeps_ids:
         log.info("%s: has no place for ids; its rows are in their order, .npz has them", path)
 
@@ -274,7 +311,7 @@ def _write(
             yield block
 
     form.write(path, table, looked_at(), zero_based=config.zero_based)
-    if empty and store.present.any():
+    if empty and table.present.any():
         log.warning(
             "%s: every value is zero, so that all rows are alike; the network has died, as relu "
             "does at a high learning rate, or was fed zeros",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from bidnn.data.formats.arrays import npz_member
 from bidnn.data.formats.writing import Block, Table, join
 from bidnn.files import is_stream, whole_file
 
+if TYPE_CHECKING:
+    from bidnn.data.formats.tables.beside import Beside
+
 
 def write_npz(
     path: Path, table: Table, blocks: Iterable[Block], *, zero_based: bool
@@ -22,7 +25,8 @@ def write_npz(
     """Members `embedding`, or `first` and `second`; `label`, `id` if known; and what is present.
 
     That is `present` (rows, 2); or, for features, `present_first` and `present_second`, with zeros
-    where a modality is missing. See Writer for the rest.
+    where a modality is missing. Fingerprints are `fingerprint`, columns of a table have their own
+    names. See Writer for the rest.
     """
     del zero_based
     with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -40,7 +44,18 @@ def write_npz(
             _write_member(archive, "id", table.ids)
         if not table.features:
             _write_member(archive, "present", table.present)
+        if table.fingerprints is not None:
+            _write_member(archive, "fingerprint", table.fingerprints)
+        if table.beside is not None:
+            _write_columns(archive, table.beside, len(table.present))
     return {"path": path}
+
+
+def _write_columns(archive: zipfile.ZipFile, beside: "Beside", rows: int) -> None:
+    from bidnn.data.formats.tables.beside import as_array  # so late: see `formats/written.py`
+
+    for field, values in zip(beside.fields, beside.take(slice(0, rows)), strict=True):
+        _write_member(archive, field.name, as_array(field, values))
 
 
 def _write_modalities(

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from bidnn.data.formats.tables.beside import Beside
 
 Block: TypeAlias = tuple[slice, NDArray[np.float32], NDArray[np.float32]]
 
@@ -24,6 +27,8 @@ class Table:
             otherwise every value is data.
         ids: (rows,) str or int64, or None.
         about: what a format that has room for it says of the whole file.
+        beside: columns of a table that are written as they are, or None.
+        fingerprints: (rows,) int64 of what was read of each row, or None.
     """
 
     widths: tuple[int, int]
@@ -33,6 +38,8 @@ class Table:
     features: bool = False
     ids: NDArray[Any] | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    beside: "Beside | None" = None
+    fingerprints: NDArray[np.int64] | None = None
 
 
 class Writer(Protocol):

@@ -26,6 +26,8 @@ class Format:
         second_waits: modalities are written one after the other, so that the second is twice on
             the disk for a while.
         keeps_ids: outputs of a model have ids in it; features have them in any.
+        own_names: what outputs of a model call their columns in it, besides which they may have
+            others; empty: they have no others.
         check_labels: raises ValueError for labels that it cannot hold; None: it holds any.
     """
 
@@ -35,6 +37,7 @@ class Format:
     keeps_zeros: bool
     second_waits: bool = False
     keeps_ids: bool = False
+    own_names: tuple[str, ...] = ()
     check_labels: Callable[[NDArray[np.str_]], None] | None = None
 
     def room(
@@ -63,10 +66,26 @@ def _write_parquet(
     return write_parquet(path, table, blocks, zero_based=zero_based)
 
 
+_NAMES = ("id", "embedding", "first", "second", "present_first", "present_second", "fingerprint")
 FORMATS = {
-    ".npz": Format("npz", write_npz, 4, keeps_zeros=True, second_waits=True, keeps_ids=True),
+    ".npz": Format(
+        "npz",
+        write_npz,
+        4,
+        keeps_zeros=True,
+        second_waits=True,
+        keeps_ids=True,
+        own_names=(*_NAMES, "label", "present"),
+    ),
     ".npy": Format("npy", write_npy, 4, keeps_zeros=True),
-    ".parquet": Format("table", _write_parquet, 4, keeps_zeros=True, keeps_ids=True),
+    ".parquet": Format(
+        "table",
+        _write_parquet,
+        4,
+        keeps_zeros=True,
+        keeps_ids=True,
+        own_names=(*_NAMES, "label"),
+    ),
 }
 TEXT = Format("libsvm", write_text, 12, keeps_zeros=False, check_labels=check_labels)
 NOT_WRITTEN = (

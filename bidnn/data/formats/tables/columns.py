@@ -23,7 +23,7 @@ def check_vectors(kind: pa.DataType, name: str) -> None:
         pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
     ):
         return
-    what = "text" if _is_text(kind) else f"of type {kind}"
+    what = "text" if is_text(kind) else f"of type {kind}"
     raise UserError(f"{name}: {what}, not vectors; a column of lists of numbers is needed")
 
 
@@ -89,7 +89,7 @@ def check_ids(kind: pa.DataType, name: str) -> None:
         UserError: naming its type.
     """
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (_is_text(kind) or pa.types.is_integer(kind)):
+    if not (is_text(kind) or pa.types.is_integer(kind)):
         hint = "; as a float it is rounded, or was whole before a null came in" * (
             pa.types.is_floating(kind)
         )
@@ -122,6 +122,7 @@ def is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether it is a type of texts."""
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return any(test(kind) for test in tests)

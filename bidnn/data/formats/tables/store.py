@@ -1,12 +1,15 @@
 """Tables as rows: read once by pyarrow, into arrays on disk that later runs map."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bidnn.data.formats.converted import PARTS, Columns, open_converted
+from bidnn.data.formats.tables.beside import TableColumns
 from bidnn.data.formats.tables.columns import check_vectors
 from bidnn.data.formats.tables.files import TableFiles, open_table
 from bidnn.data.formats.tables.filling import fill
+from bidnn.data.mapping import MappedFile
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 
@@ -37,9 +40,11 @@ def read_table(
     """
     tables = [open_table(name) for name in (path, second_path) if name is not None]
     columns = _resolve(tables, columns)
+    files = [file for table in tables for file in table.files]
+    columns_beside = TableColumns(tuple(tables), columns.id, tuple(map(MappedFile.of, files)))
     given = Path(path)
-    return open_converted(
-        [file for table in tables for file in table.files],
+    store = open_converted(
+        files,
         [columns.first, columns.second, columns.label, columns.id],
         lambda folder: fill(folder, tables, columns),
         beside=given if given.exists() else tables[0].files[0],
@@ -48,6 +53,7 @@ def read_table(
         cache=cache,
         sizes=sizes,
     )
+    return replace(store, columns=columns_beside)
 
 
 def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:

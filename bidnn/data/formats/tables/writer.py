@@ -18,8 +18,9 @@ def write_parquet(
     """Columns `id` and `label` if known; `embedding`, or `first` and `second`; and what is present.
 
     Vectors are fixed-size lists of float32. What features lack is null; of a model's outputs
-    `present_first` and `present_second` tell what a row had. Each block is a row group, which can
-    be read by itself. See Writer for the rest.
+    `present_first` and `present_second` tell what a row had, `fingerprint` which values it was made
+    of. Columns of a table follow as they were there. Each block is a row group, which can be read
+    by itself. See Writer for the rest.
     """
     del zero_based
     widths = (sum(table.widths),) if table.joined else table.widths
@@ -27,7 +28,9 @@ def write_parquet(
     lists = {"id": table.ids, "label": table.labels}
     if not table.features:
         lists |= {f"present_{n}": table.present[:, k] for k, n in enumerate(("first", "second"))}
+        lists["fingerprint"] = table.fingerprints
     known = {name: values for name, values in lists.items() if values is not None}
+    beside = [] if table.beside is None else table.beside.fields
     schema = pa.schema(
         [
             *(pa.field(n, _kind(known[n])) for n in ("id", "label") if n in known),
@@ -36,12 +39,15 @@ def write_parquet(
                 for name, width in zip(names, widths, strict=True)
             ),
             *(pa.field(n, pa.bool_()) for n in known if n.startswith("present")),
+            *(pa.field(n, pa.int64()) for n in known if n == "fingerprint"),
+            *beside,
         ],
         metadata=dict(table.about),
     )
     # Values of floats hardly repeat, and their smallest and largest tell nothing: no dictionary,
     # statistics or compression, each of which takes longer than writing.
-    plain = {"use_dictionary": list(known), "write_statistics": list(known), "compression": "none"}
+    told = [*known, *(field.name for field in beside)]
+    plain = {"use_dictionary": told, "write_statistics": told, "compression": "none"}
     with whole_file(path) as file, parquet.ParquetWriter(file, schema, **plain) as writer:
         for part, left, right in blocks:
             halves = [join(left, right)] if table.joined else [left, right]
@@ -49,8 +55,12 @@ def write_parquet(
             columns = {name: pa.array(values[part]) for name, values in known.items()}
             for name, values, mask in zip(names, halves, there, strict=False):
                 columns[name] = _vectors(values, mask)
+            if table.beside is not None:
+                taken = zip(beside, table.beside.take(part), strict=True)
+                columns |= {field.name: values for field, values in taken}
             arrays = [columns[name] for name in schema.names]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            rows = pa.Table.from_arrays(arrays, schema=schema)
+            writer.write_table(rows, row_group_size=max(1, len(rows)))
     return {"path": path}
 
 
