@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bidnn.conventions import pack
+    from bidnn.embedder import Embedder
     from bidnn.estimator import BiDNN, load
     from bidnn.original.config import Config
     from bidnn.search.index import Index
 
     __version__: str
 
-__all__ = ["BiDNN", "Config", "Index", "__version__", "load", "pack"]
+__all__ = ["BiDNN", "Config", "Embedder", "Index", "__version__", "load", "pack"]
 
 _HOMES = {
     "BiDNN": "bidnn.estimator",
@@ -19,6 +20,7 @@ _HOMES = {
     "Config": "bidnn.original.config",
     "Index": "bidnn.search.index",
     "pack": "bidnn.conventions",
+    "Embedder": "bidnn.embedder",
 }
 
 

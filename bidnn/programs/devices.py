@@ -1,18 +1,26 @@
 """Where a model runs that is only used."""
 
+import os
+
 import torch
 
 from bidnn.errors import UserError
 
 
 def device_of(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU when there is one.
+    """The device of that name.
+
+    Args:
+        name: as torch has it; `auto` is a GPU if there is one, for each of the processes that were
+            started together on a machine its own, and else the processor.
 
     Raises:
         UserError: if it cannot be used.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        number = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
+        return torch.device("cuda", int(number) % count) if count else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # `meta` is a device without values

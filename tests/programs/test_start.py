@@ -22,7 +22,9 @@ def imported(code, *arguments, cwd=None):
 
 
 def test_the_package_imports_nothing_until_it_is_asked():
-    found = imported("import bidnn; assert {'BiDNN', 'load', 'Config'} <= set(dir(bidnn))")
+    found = imported(
+        "import bidnn; assert {'BiDNN', 'load', 'Config', 'Embedder'} <= set(dir(bidnn))"
+    )
     assert not found & (FRAMEWORKS | HEAVY | {"torch", "numpy", "scipy"})
 
 

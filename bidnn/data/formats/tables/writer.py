@@ -25,11 +25,11 @@ def write_parquet(
     del zero_based
     widths = (sum(table.widths),) if table.joined else table.widths
     names = ("embedding",) if table.joined else ("first", "second")
-    lists = {"id": table.ids, "label": table.labels}
+    single = {"id": table.ids, "label": table.labels}
     if not table.features:
-        lists |= {f"present_{n}": table.present[:, k] for k, n in enumerate(("first", "second"))}
-        lists["fingerprint"] = table.fingerprints
-    known = {name: values for name, values in lists.items() if values is not None}
+        single |= {f"present_{n}": table.present[:, k] for k, n in enumerate(("first", "second"))}
+        single["fingerprint"] = table.fingerprints
+    known = {name: values for name, values in single.items() if values is not None}
     beside = [] if table.beside is None else table.beside.fields
     schema = pa.schema(
         [
@@ -54,7 +54,7 @@ def write_parquet(
             there = table.present[part].T if table.features else [None, None]
             columns = {name: pa.array(values[part]) for name, values in known.items()}
             for name, values, mask in zip(names, halves, there, strict=False):
-                columns[name] = _vectors(values, mask)
+                columns[name] = lists(values, mask)
             if table.beside is not None:
                 taken = zip(beside, table.beside.take(part), strict=True)
                 columns |= {field.name: values for field, values in taken}
@@ -68,7 +68,8 @@ def _kind(values: NDArray[np.generic]) -> pa.DataType:
     return pa.int64() if values.dtype.kind == "i" else pa.string()
 
 
-def _vectors(values: NDArray[np.float32], there: NDArray[np.bool_] | None) -> pa.Array:
+def lists(values: NDArray[np.float32], there: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Rows as lists of fixed size; null where one is not there."""
     flat = pa.array(np.ascontiguousarray(values).ravel())
     mask = None if there is None or there.all() else pa.array(~there)
     return pa.FixedSizeListArray.from_arrays(flat, type=_list(values.shape[1]), mask=mask)
