@@ -26,6 +26,9 @@ from bidnn.model.saved import checkpoint_files
 
 log = logging.getLogger(__name__)
 
+SHARD = "%s"
+"""In `output.path`, the name of each file of a table."""
+
 
 class OnFailure(Enum):
     """What a command that fails does to the training."""
@@ -41,7 +44,9 @@ class OutputConfig:
     Attributes:
         path: the file, `%e` in it being the epoch in five digits, or `final`; .npz, .npy and
             .parquet choose these formats, other formats' suffixes are refused, anything else is
-            libsvm text; null: nothing is written.
+            libsvm text; null: nothing is written. With `bidnn embed` of a table in several files,
+            `%s` is the name of each, as in `out/%s.parquet`: an output each, and a manifest; what
+            is there already, of the same model, settings and file, stays.
         kind: embeddings, or both modalities with what was missing translated.
         l2_norm: each half to unit length, then the row.
         columns: of a table, such as `[title,url]`, that go to a parquet file as they are, and to an
@@ -120,6 +125,11 @@ def check_output(store: PairStore, config: OutputConfig, epochs: Iterable[int | 
         OSError: naming the folder, or the name that is too long.
         ValueError: naming a label that the format cannot hold, or a column that is not there.
     """
+    if SHARD in str(config.path):
+        raise UserError(
+            f"output.path={config.path}: {SHARD} stands for each file of a table, of which `bidnn "
+            "embed` writes an output each; name one file"
+        )
     for epoch in epochs:
         check_writable(output_path(config, epoch))
     if config.columns:

@@ -7,6 +7,7 @@ from bidnn.data.sources import AnySource
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, held
 from bidnn.model.outputs import (
+    SHARD,
     check_output,
     check_replaces_nothing,
     output_path,
@@ -16,7 +17,9 @@ from bidnn.model.outputs import (
 from bidnn.model.saved import load_bundle
 from bidnn.programs.config import EmbedConfig
 from bidnn.programs.devices import device_of
+from bidnn.programs.processes import share_of_work
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
+from bidnn.programs.shards import embed_shards
 from bidnn.programs.sweeps import claim_output
 from bidnn.training.config import check_folder
 from bidnn.training.record import check_no_training, plain_settings, write_record
@@ -37,6 +40,14 @@ def run(config: EmbedConfig) -> None:
             "output.command and output.every_n_epochs belong to training; leave them out"
         )
     output = config.output
+    if SHARD in str(output.path):
+        embed_shards(config, source)
+        return
+    if share_of_work()[1] > 1:
+        raise UserError(
+            "several processes embed the files of a table, each its share of them: name the "
+            f"outputs with {SHARD} for the name of each file, output.path=out/{SHARD}.parquet"
+        )
     written = output_path(output, None)
     read = [*files_of(source), config.checkpoint]
     check_replaces_nothing(str(output.path), 0, read, "output.path")

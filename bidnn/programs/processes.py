@@ -27,6 +27,36 @@ def rank() -> int:
     return 0
 
 
+def share_of_work() -> tuple[int, int]:
+    """This process's number, and how many share a work whose parts need nothing of each other.
+
+    They are those of torchrun (or whatever sets RANK and WORLD_SIZE), those of a step of SLURM,
+    and, times these, the tasks of its job array.
+
+    Raises:
+        UserError: if the array is no range, so that nobody would take some of the parts.
+    """
+    number, count = 0, 1
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        number, count = rank(), int(os.environ["WORLD_SIZE"])
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        number, count = rank(), int(os.environ["SLURM_STEP_NUM_TASKS"])
+    told = {name: os.environ.get(f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "COUNT", "MIN")}
+    if None in told.values():
+        return number, count
+    task, tasks, first = (int(value or 0) for value in told.values())
+    step = int(os.environ.get("SLURM_ARRAY_TASK_STEP", "1"))
+    place, rest = divmod(task - first, step)
+    last = int(os.environ.get("SLURM_ARRAY_TASK_MAX", first + step * (tasks - 1)))
+    if rest or not 0 <= place < tasks or last != first + step * (tasks - 1):
+        raise UserError(
+            f"SLURM_ARRAY_TASK_ID={task} of {tasks} tasks from {first} to {last}: the tasks of an "
+            f"array share the work by their range; start it with --array=0-{tasks - 1}, which does "
+            "only what is missing"
+        )
+    return number + count * place, count * tasks
+
+
 @contextmanager
 def one_job() -> Iterator[None]:
     """Leaves to the processes that Lightning starts what this job is, also within a sweep.

@@ -30,17 +30,19 @@ MAY_CHANGE = (
 )
 
 
-def write_record(folder: Path, store: PairStore, settings: dict[str, Any] | None = None) -> None:
+def write_record(
+    folder: Path, store: PairStore | None, settings: dict[str, Any] | None = None
+) -> None:
     """Writes the record of a run.
 
     Args:
         folder: of the run.
-        store: its rows.
+        store: its rows; None if they are of many files, each for itself.
         settings: of the run, where they are not in a file of their own.
     """
     record = {
         **({} if settings is None else {"settings": settings}),
-        "data": describe_data(store),
+        "data": None if store is None else describe_data(store),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "machine": {
             "platform": platform.platform(),

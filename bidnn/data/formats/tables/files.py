@@ -69,7 +69,7 @@ def open_table(path: str) -> TableFiles:
         UserError: if there is none, or one is no table, or cut off.
         OSError: if one cannot be read.
     """
-    files = _find(path)
+    files = find_files(path)
     for file in files:
         check_file(file)
         check_kind(file, "table")
@@ -84,7 +84,12 @@ def is_parquet(path: Path) -> bool:
         return file.read(3) == b"PAR"
 
 
-def _find(path: str) -> list[Path]:
+def find_files(path: str) -> list[Path]:
+    """The files of a table, not looked into; see `open_table`.
+
+    Raises:
+        UserError: if there is none.
+    """
     given = Path(path)
     if given.is_dir():
         check_kind(given, "table")

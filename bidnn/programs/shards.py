@@ -1,0 +1,302 @@
+"""The files of a table embedded each into an output of its own, by as many processes as one has.
+
+An output says of itself which file it is of, of which size and time, and of which model and
+settings: what is there and says the same is not made again, whoever made it and whenever. The
+manifest beside the outputs is only drawn from them, for others to read.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from glob import escape, glob, has_magic
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from bidnn.data.source import required_path
+from bidnn.data.sources import AnySource, TableSource
+from bidnn.errors import UserError
+from bidnn.files import as_json, check_room, held, whole_file
+from bidnn.model.about import PREFIX, about
+from bidnn.model.model import Model
+from bidnn.model.outputs import (
+    SHARD,
+    OutputConfig,
+    check_output,
+    output_path,
+    output_room,
+    write_output,
+)
+from bidnn.model.saved import load_bundle
+from bidnn.programs.config import EmbedConfig
+from bidnn.programs.devices import device_of
+from bidnn.programs.processes import rank, share_of_work
+from bidnn.programs.rows import open_rows
+from bidnn.programs.sweeps import claim_output
+from bidnn.training.config import check_folder
+from bidnn.training.record import check_no_training, plain_settings, write_record
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "_manifest.json"
+"""By its first letter, pyarrow, pandas and Spark leave it out when they read the whole folder."""
+NOTE = f"{PREFIX}shard"
+VERSION = f"{PREFIX}version"
+DECIDING = ("first", "second", "label", "id", "ignore_zeroes", "missing_rate", "missing_modality")
+"""What of a source an output depends on, besides the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A file of the table, and the output that is made of it."""
+
+    file: Path
+    output: Path
+
+    def note(self, settings: str) -> dict[str, Any]:
+        """What the output says of what it is made of.
+
+        Args:
+            settings: a digest of them.
+        """
+        now = self.file.stat()
+        state = {"size": now.st_size, "mtime_ns": now.st_mtime_ns}
+        return {"input": str(self.file), **state, "settings": settings}
+
+
+def embed_shards(config: EmbedConfig, source: AnySource) -> None:
+    """Makes those outputs of this process's share that are missing, and the manifest.
+
+    Raises:
+        UserError: naming the files of which none could be made, after all others; or what is wrong
+            with the settings.
+        OSError: if an output cannot be written.
+    """
+    if not isinstance(source, TableSource) or source.second_path is not None:
+        raise UserError(
+            f"output.path={config.output.path}: {SHARD} is for the files of one table, data=table "
+            "data.path='part-*.parquet' without data.second_path"
+        )
+    shards = find_shards(source, str(config.output.path))
+    folder = manifest_folder(str(config.output.path))
+    _check_apart(shards, folder, str(config.output.path))
+    check_folder(config.run_dir, config.output)
+    run = Path(config.run_dir)
+    check_no_training(run)
+    claim_output(folder / MANIFEST)
+    with held(run) if not rank() else nullcontext():
+        model = load_bundle(Path(config.checkpoint)).to(device_of(config.device))
+        if config.missing is not None:
+            model = model.with_missing(config.missing)
+        if not rank():
+            settings = {"checkpoint": config.checkpoint, "data": source, "output": config.output}
+            write_record(run, None, plain_settings(settings))
+        _embed_all(config, source, shards, model)
+
+
+def find_shards(source: TableSource, pattern: str) -> list[Shard]:
+    """The files of a table in their order, each with its output.
+
+    Raises:
+        UserError: if outputs are no parquet files, or two would have the same name.
+    """
+    # so late: pyarrow takes a tenth of a second, which other sources do without
+    from bidnn.data.formats.tables.files import SUFFIXES, find_files
+
+    if pattern.count(SHARD) != 1 or Path(pattern).suffix.lower() != ".parquet" or "%e" in pattern:
+        raise UserError(
+            f"output.path={pattern}: outputs of single files are named as out/{SHARD}.parquet, "
+            f"with {SHARD} once"
+        )
+    path = str(required_path(source.path, "data.path"))
+    base = _base(path)
+    shards: dict[Path, Shard] = {}
+    for file in find_files(path):
+        name = file.relative_to(base) if file.is_relative_to(base) else Path(file.name)
+        name = name.with_suffix("") if name.suffix.lower() in SUFFIXES else name
+        output = Path(pattern.replace(SHARD, str(name)))
+        if "%e" in str(output):
+            raise UserError(f"{file}: %e in its name would be the epoch in that of its output")
+        if output in shards:
+            raise UserError(f"{file} and {shards[output].file}: both would be {output}; rename one")
+        shards[output] = Shard(file, output)
+    return list(shards.values())
+
+
+def manifest_folder(pattern: str) -> Path:
+    """The folder that holds all outputs."""
+    return Path(f"{pattern.split(SHARD)[0]}_").parent
+
+
+def why_missing(shard: Shard, says: dict[str, str], settings: str) -> str | None:
+    """Why an output is to be made; None if it is there.
+
+    Args:
+        shard: of which.
+        says: what it should say of its model.
+        settings: a digest of them.
+    """
+    told = _told(shard.output)
+    if told is None:
+        return "not there"
+    own = {key: told.get(key) for key in says if key != VERSION}
+    if own != {key: value for key, value in says.items() if key != VERSION}:
+        return "of another model, kind or norm"
+    note = {"size": None, "mtime_ns": None, "settings": None, **json.loads(told.get(NOTE, "{}"))}
+    now = shard.note(settings)
+    if note["settings"] != settings:
+        return "of other settings"
+    changed = any(note[key] != now[key] for key in ("size", "mtime_ns"))
+    return "of a file that has changed" if changed else None
+
+
+def _embed_all(
+    config: EmbedConfig, source: TableSource, shards: Sequence[Shard], model: Model
+) -> None:
+    output, (number, processes) = config.output, share_of_work()
+    says = about(model, output.kind, l2_norm=output.l2_norm)
+    settings = _digest(config, source)
+    own = shards[number::processes]
+    reasons = {shard: why_missing(shard, says, settings) for shard in own}
+    left = [shard for shard in own if reasons[shard] is not None]
+    shared = f", process {number} of {processes} with {len(own)} of these" * (processes > 1)
+    log.info("%d files%s: %d outputs to be made", len(shards), shared, len(left))
+    failed: list[Shard] = []
+    for count, shard in enumerate(left, start=1):
+        log.info("%d of %d: %s (%s)", count, len(left), shard.output, reasons[shard])
+        try:
+            _embed_one(config, source, shard, model, settings)
+        except UserError as error:  # of this file; the others are made all the same
+            log.error("%s", error)
+            failed.append(shard)
+    _write_manifest(str(output.path), shards, says, settings)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(left)} outputs could not be made, the first of {failed[0].file}"
+            "; the same command makes what is missing"
+        )
+
+
+def _embed_one(
+    config: EmbedConfig, source: TableSource, shard: Shard, model: Model, settings: str
+) -> None:
+    note = shard.note(settings)
+    one = replace(source, path=str(shard.file), cache=False)  # which is read once
+    store = open_rows(one, config.seed, (model.mod1size, model.mod2size), model.reading)
+    output: OutputConfig = replace(config.output, path=str(shard.output))
+    check_output(store, output, [None])
+    room = output_room(model, store, output)
+    check_room(output_path(output, None), room, f"output.path={shard.output}")
+    write_output(model, store, output, None, notes={NOTE: json.dumps(note)})
+
+
+def _digest(config: EmbedConfig, source: TableSource) -> str:
+    """Settings that an output depends on, besides the model and the file."""
+    known = plain_settings({key: getattr(source, key) for key in DECIDING})
+    known |= {"columns": config.output.columns, "fingerprint": config.output.fingerprint}
+    known |= {"seed": config.seed} if source.missing_rate else {}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _write_manifest(
+    pattern: str, shards: Sequence[Shard], says: dict[str, str], settings: str
+) -> None:
+    """Draws the manifest from the outputs, while no other process does."""
+    from pyarrow import parquet  # so late: see `find_shards`
+
+    folder = manifest_folder(pattern)
+    with _alone_in(folder):
+        made, missing = [], []
+        for shard in shards:
+            if why_missing(shard, says, settings) is not None:
+                missing.append(str(shard.file))
+                continue
+            entry = shard.note(settings)
+            del entry["settings"]
+            rows = parquet.read_metadata(shard.output).num_rows
+            name = os.path.relpath(shard.output, folder)
+            made.append({"output": name, "rows": rows, **entry})
+        known = {shard.output.resolve() for shard in shards}
+        others = [file for file in _outputs(pattern) if file.resolve() not in known]
+        content = {
+            "model": {key.removeprefix(PREFIX): value for key, value in says.items()},
+            "complete": not missing,
+            "rows": sum(entry["rows"] for entry in made),
+            "shards": made,
+            "missing": missing,
+        }
+        with whole_file(folder / MANIFEST) as file:
+            file.write(as_json(content, indent=1).encode() + b"\n")
+    rest = f"; {len(missing)} are missing" if missing else ""
+    log.info("%s: %d outputs of %d rows%s", folder / MANIFEST, len(made), content["rows"], rest)
+    if others:
+        log.warning(
+            "%s: %d files that are of no file of the table now, such as %s; they stay, and are not "
+            "in the manifest",
+            folder,
+            len(others),
+            others[0],
+        )
+
+
+def _outputs(pattern: str) -> list[Path]:
+    """All files that are named as outputs are."""
+    before, after = pattern.split(SHARD)
+    folders = before == "" or before.endswith("/")
+    names = escape(before) + ("**/*" if folders else "*") + escape(after)
+    return [Path(name) for name in glob(names, recursive=True)]  # noqa: PTH207 — from any folder
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits until no other process is at it; where the file system knows no locks, nobody waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _told(output: Path) -> dict[str, str] | None:
+    """What an output says of itself; None if it is not there, or damaged."""
+    import pyarrow as pa  # so late: see `find_shards`
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_schema(output).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in metadata.items()
+        if key.startswith(PREFIX.encode())
+    }
+
+
+def _base(path: str) -> Path:
+    """The folder that the names of a table's files are told from."""
+    given = Path(path)
+    if given.is_dir():
+        return given
+    if given.exists() or not has_magic(path):
+        return given.parent
+    return Path(*takewhile(lambda part: not has_magic(part), given.parts))
+
+
+def _check_apart(shards: Sequence[Shard], folder: Path, pattern: str) -> None:
+    """Refuses outputs among what is read, of which a second run would make outputs again."""
+    whole = folder.resolve()
+    for shard in shards:
+        if shard.file.resolve().is_relative_to(whole):
+            raise UserError(
+                f"output.path={pattern}: its folder holds what is read ({shard.file}); choose one "
+                "for the outputs alone"
+            )
