@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +31,28 @@ def about(model: Model, kind: OutputKind, *, l2_norm: bool) -> dict[str, str]:
         f"{PREFIX}missing": model.missing.value,
         f"{PREFIX}weights": digest(model),
     }
+
+
+def read_about(path: Path) -> dict[str, str] | None:
+    """The same of a parquet file; None if there is none, or it is damaged."""
+    import pyarrow as pa  # so late: pyarrow takes a tenth of a second
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in metadata.items()
+        if key.startswith(PREFIX.encode())
+    }
+
+
+def differs(told: Mapping[str, str], says: Mapping[str, str]) -> list[str]:
+    """By what a file is of another model, or made of it otherwise; not by the version of bidnn."""
+    names = [key for key in says if key != f"{PREFIX}version" and told.get(key) != says[key]]
+    return [name.removeprefix(PREFIX) for name in names]
 
 
 def digest(model: Model) -> str:

@@ -9,10 +9,11 @@ from omegaconf import MISSING, OmegaConf
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.sources import SOURCES
+from bidnn.errors import UserError
 from bidnn.files import new_folder
 from bidnn.losses import LossConfig
 from bidnn.model.finishing import EmbeddingConfig, MissingStrategy
-from bidnn.model.outputs import OutputConfig
+from bidnn.model.outputs import SHARD, OutputConfig
 from bidnn.model.scaling import ScalingConfig
 from bidnn.training.config import TrainConfig, TrainerConfig
 from bidnn.training.optimizers import AdamConfig, SgdConfig
@@ -32,6 +33,13 @@ class EmbedConfig:
         seed: of dropped modalities, with `data.missing_rate`.
         missing: what stands for a missing modality's centre; null: as the model was trained.
         device: where it runs; `auto` takes a GPU when there is one.
+        only_new: an earlier output (.parquet, .npz, or a folder or pattern of the former), whose
+            ids are left out: only what it lacks is embedded.
+        changed: with `only_new`, rows that changed are embedded again, too: those whose
+            fingerprint is another than there (see `output.fingerprint`, which this sets).
+        share: `[number, processes]`, which of how many shares of the files this process embeds,
+            with `%s` in `output.path`; null: as torchrun or SLURM say, also of a job array; [0,1]
+            takes all.
         run_dir: the run's folder; set by Hydra.
         data: where rows come from.
         output: what is written.
@@ -41,9 +49,36 @@ class EmbedConfig:
     seed: int = 0
     missing: MissingStrategy | None = None
     device: str = "auto"
+    only_new: str | None = None
+    changed: bool = False
+    share: list[int] | None = None
     run_dir: str = MISSING
     data: Any = MISSING
     output: OutputConfig = MISSING
+
+    def __post_init__(self) -> None:
+        """Refuses what no single part can see to be wrong.
+
+        Raises:
+            UserError: naming the keys.
+        """
+        by_file = SHARD in str(getattr(self.output, "path", ""))
+        if self.only_new is not None and by_file:
+            raise UserError(
+                f"only_new={self.only_new}: with {SHARD} in output.path the files that have no "
+                "output yet are embedded; use one or the other"
+            )
+        if self.changed and self.only_new is None:
+            raise UserError("changed=true: needs only_new=FILE, the output to compare with")
+        if self.share is None:
+            return
+        if not by_file:
+            raise UserError(
+                f"share={self.share}: of the files of a table, of which each has an output of its "
+                f"own by {SHARD} in output.path, as out/{SHARD}.parquet"
+            )
+        if len(self.share) != 2 or not 0 <= self.share[0] < self.share[1]:
+            raise UserError(f"share={self.share}: [number, processes], the number from 0 on")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from bidnn.data.source import required_path
 from bidnn.data.sources import AnySource, TableSource
 from bidnn.errors import UserError
 from bidnn.files import as_json, check_room, held, whole_file
-from bidnn.model.about import PREFIX, about
+from bidnn.model.about import PREFIX, about, differs, read_about
 from bidnn.model.model import Model
 from bidnn.model.outputs import (
     SHARD,
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 MANIFEST = "_manifest.json"
 """By its first letter, pyarrow, pandas and Spark leave it out when they read the whole folder."""
 NOTE = f"{PREFIX}shard"
-VERSION = f"{PREFIX}version"
 DECIDING = ("first", "second", "label", "id", "ignore_zeroes", "missing_rate", "missing_modality")
 """What of a source an output depends on, besides the file."""
 
@@ -141,11 +140,10 @@ def why_missing(shard: Shard, says: dict[str, str], settings: str) -> str | None
         says: what it should say of its model.
         settings: a digest of them.
     """
-    told = _told(shard.output)
+    told = read_about(shard.output)
     if told is None:
         return "not there"
-    own = {key: told.get(key) for key in says if key != VERSION}
-    if own != {key: value for key, value in says.items() if key != VERSION}:
+    if differs(told, says):
         return "of another model, kind or norm"
     note = {"size": None, "mtime_ns": None, "settings": None, **json.loads(told.get(NOTE, "{}"))}
     now = shard.note(settings)
@@ -158,7 +156,7 @@ def why_missing(shard: Shard, says: dict[str, str], settings: str) -> str | None
 def _embed_all(
     config: EmbedConfig, source: TableSource, shards: Sequence[Shard], model: Model
 ) -> None:
-    output, (number, processes) = config.output, share_of_work()
+    output, (number, processes) = config.output, config.share or share_of_work()
     says = about(model, output.kind, l2_norm=output.l2_norm)
     settings = _digest(config, source)
     own = shards[number::processes]
@@ -263,22 +261,6 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _told(output: Path) -> dict[str, str] | None:
-    """What an output says of itself; None if it is not there, or damaged."""
-    import pyarrow as pa  # so late: see `find_shards`
-    from pyarrow import parquet
-
-    try:
-        metadata = parquet.read_schema(output).metadata or {}
-    except (OSError, pa.ArrowInvalid):
-        return None
-    return {
-        key.decode(errors="replace"): value.decode(errors="replace")
-        for key, value in metadata.items()
-        if key.startswith(PREFIX.encode())
-    }
 
 
 def _base(path: str) -> Path:

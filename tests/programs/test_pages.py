@@ -4,8 +4,10 @@ docs/extending.md is followed to the letter in test_extending.py.
 """
 
 import itertools
+import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -240,6 +242,17 @@ def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path,
     np.testing.assert_allclose(found, whole["embedding"], atol=1e-6)
     assert parquet.read_table("translated.parquet")["id"].to_pylist() == names["names"].tolist()
     assert parquet.read_table("converted.parquet").column_names == ["id", "first", "second"]
+    titled = parquet.read_table("titles.parquet")
+    assert titled["title"].to_pylist() == names["names"].tolist()
+    assert titled["views"].to_pylist() == list(range(60))
+    parts = parquet.read_table("out").sort_by("id")
+    table = parquet.read_table("table.parquet").sort_by("id")
+    assert parts["embedding"].to_pylist() == table["embedding"].to_pylist()
+    assert json.loads(Path("out/_manifest.json").read_text())["complete"] is True
+    assert parquet.read_table("day1.parquet")["id"].to_pylist() == names["names"][20:].tolist()
+    assert names["batch"]["embedding"].shape == whole["embedding"].shape
+    lengths = np.linalg.norm(names["batch"]["embedding"], axis=1)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
     log = (tmp_path / "joined" / "train.log").read_text()
     assert "40 ids in both, 10 in the first only, 10 in the second only" in log
 

@@ -217,6 +217,17 @@ def test_the_tasks_of_a_job_array_share_the_files(place, monkeypatch):
     assert manifest(place)["complete"] is True
 
 
+def test_a_share_can_be_said_and_counts_more_than_the_surroundings(place, monkeypatch):
+    told = {"ID": 1, "MIN": 0, "MAX": 7, "COUNT": 8, "STEP": 1}
+    for name, value in told.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    daily(place, "share=[1,2]")
+    assert set(states(place)) == {"part-1"}
+    assert manifest(place)["missing"] == ["rows/part-0.parquet", "rows/part-2.parquet"]
+    daily(place, "share=[0,1]")
+    assert set(states(place)) == {"part-0", "part-1", "part-2"}
+
+
 @pytest.mark.parametrize(
     ("environment", "share"),
     [
@@ -283,11 +294,6 @@ def test_what_cannot_be_is_refused(place, more, match):
     assert not list(place.rglob("new-*"))
 
 
-def test_one_output_is_not_for_several_processes_nor_shards_for_a_training(place, monkeypatch):
+def test_a_training_writes_no_output_for_each_file(place):
     train = ("data=table", "data.path=rows", *TINY, "output.path=out/%s.parquet")
     assert "%s stands for each file" in refused("scripts/train.py", *train, cwd=place)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    one = ("data=table", "data.path=rows", "output.path=out.parquet")
-    line = refused("scripts/embed.py", "checkpoint=run0", *one, cwd=place)
-    assert "several processes embed the files of a table, each its share" in line

@@ -84,8 +84,12 @@ def is_parquet(path: Path) -> bool:
         return file.read(3) == b"PAR"
 
 
-def find_files(path: str) -> list[Path]:
+def find_files(path: str, key: str = "data.path") -> list[Path]:
     """The files of a table, not looked into; see `open_table`.
+
+    Args:
+        path: of the table.
+        key: the setting that names it, for messages.
 
     Raises:
         UserError: if there is none.
@@ -94,7 +98,7 @@ def find_files(path: str) -> list[Path]:
     if given.is_dir():
         check_kind(given, "table")
         return _in_folder(given)
-    return matching(path, "data.path") if is_pattern(path) else [given]
+    return matching(path, key) if is_pattern(path) else [given]
 
 
 def _in_folder(folder: Path) -> list[Path]:
