@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from bidnn.errors import CommandFailedError, UserError
+from bidnn.programs import stopping
 from bidnn.programs.processes import program_of_this_process
+from bidnn.training.signals import take
 
 PROGRAMS = {
     "train": "train on rows of two modalities, embed every row",
@@ -25,6 +27,8 @@ PROGRAMS = {
 def run(name: str) -> None:
     """Runs one of the programs on the arguments that are left."""
     program: Callable[[], None]
+    if program_of_this_process() is not None:
+        take(stopping.note)  # see `programs.entry`
     with _importing():
         if name == "evaluate":
             from bidnn.programs.evaluate import main as program

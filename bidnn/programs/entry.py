@@ -28,6 +28,7 @@ from bidnn.programs.processes import (
     one_job,
     own_arguments,
     own_folders,
+    program_of_this_process,
     rank,
     resuming_command,
 )
@@ -62,15 +63,18 @@ def hydra_program(name: str) -> Callable[[], None]:
         nonlocal composed
         composed = True
         worker = stopping.is_worker(multiprocessing.current_process())
+        # Until it trains with them, the first process waits for its peers, and would be killed by
+        # Lightning if one of them left.
+        peer = program_of_this_process() is not None
         if worker:
             take(stopping.note)
         try:
-            with taken_over(stopping.note if worker else stopping.leave):
+            with taken_over(stopping.note if worker or peer else stopping.leave):
                 body = import_module(f"bidnn.programs.{name}")
             prepare_process()
             if worker and stopping.told() is not None:
                 return None
-            with taken_over(stopping.at_once), one_job():
+            with taken_over(stopping.note if peer else stopping.at_once), one_job():
                 return body.run(typed(config))
         except StoppedError as stop:
             say_stopped(name, stop)
@@ -108,7 +112,8 @@ def hydra_program(name: str) -> Callable[[], None]:
                 return
             register()
             sys.argv[1:] = flags_first(named_file(name, own_arguments(sys.argv[1:])))
-            with taken_over(stopping.end_jobs):
+            peer = program_of_this_process() is not None
+            with taken_over(stopping.note if peer else stopping.end_jobs):
                 try:
                     hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
                 finally:

@@ -339,7 +339,10 @@ def _stoppable(trainer: Trainer) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            for process in getattr(trainer.strategy.launcher, "procs", ()):
+            procs = getattr(trainer.strategy.launcher, "procs", [])
+            peers = list(procs)
+            procs.clear()  # Lightning watches them, and kills this process when one has failed
+            for process in peers:
                 try:
                     process.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
