@@ -19,7 +19,8 @@ from bidnn.training.resuming import read_metrics
 
 log = logging.getLogger(__name__)
 
-JOBS = ".jobs"
+NOTE = ".job-{}.json"
+"""In the folder of the sweep, until it ends."""
 SHOWN = 50
 """Runs in the table that is printed, at most."""
 
@@ -68,7 +69,7 @@ class NoteJobs(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ANN401 — Hydra's
         """In the process of the sweep."""
         folder = Path(config.hydra.sweep.dir)
-        for path in folder.glob(f"{JOBS}/*.json"):  # of a sweep before in this folder
+        for path in folder.glob(NOTE.format("*")):  # of a sweep that was killed in this folder
             path.unlink()
         started[:] = [Sweep(folder, str(config.objective))]
 
@@ -80,12 +81,16 @@ class NoteJobs(Callback):
             return
         failed = job_return.status is not JobStatus.COMPLETED
         noted = {
+            "number": int(hydra.hydra.job.num),
             "overrides": list(hydra.hydra.overrides.task),
             "folder": str(hydra.hydra.runtime.output_dir),
             "failure": one_line(job_return._return_value) if failed else "",
         }
-        path = Path(hydra.hydra.sweep.dir) / JOBS / f"{hydra.hydra.job.num}.json"
-        with whole_file(path) as file:
+        # Not sweep.dir, which Hydra has copied without what its resolvers gave: it would be anew.
+        folder = Path(hydra.hydra.runtime.output_dir)
+        for _part in Path(str(hydra.hydra.sweep.subdir)).parts:
+            folder = folder.parent
+        with whole_file(folder / NOTE.format(hydra.hydra.job.num)) as file:
             file.write(as_json(noted).encode())
 
 
@@ -100,6 +105,8 @@ def summarize() -> None:
     path = sweep.folder / "results.csv"
     with whole_file(path) as file:
         file.write(as_csv(jobs, sweep.objective).encode())
+    for job in jobs:
+        (sweep.folder / NOTE.format(job.number)).unlink(missing_ok=True)
     show(jobs, sweep.objective)
     log.info("%d runs, %d failed: %s", len(jobs), sum(bool(j.failure) for j in jobs), path)
 
@@ -107,11 +114,11 @@ def summarize() -> None:
 def read_jobs(folder: Path) -> list[Job]:
     """The runs of a sweep, in their order."""
     jobs = []
-    for path in sorted(folder.glob(f"{JOBS}/*.json"), key=lambda path: int(path.stem)):
+    for path in folder.glob(NOTE.format("*")):
         noted = json.loads(path.read_text())
         metrics = read_metrics(Path(noted["folder"])) if not noted["failure"] else None
-        jobs.append(Job(int(path.stem), noted["overrides"], noted["failure"], metrics or {}))
-    return jobs
+        jobs.append(Job(noted["number"], noted["overrides"], noted["failure"], metrics or {}))
+    return sorted(jobs, key=lambda job: job.number)
 
 
 def swept(jobs: list[Job]) -> list[str]:

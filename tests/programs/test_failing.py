@@ -37,7 +37,10 @@ def test_a_folder_that_something_is_in_stays(tmp_path):
     [
         ("trainer.max_epochs=abc", "'abc' of type 'str' could not be converted to Integer"),
         ("loss=nope", "loss=nope: choose one of incomplete, paper, self, separate_means"),
-        ("data=csv", "data=csv: choose one of arrays, digits, libsvm, mat, npy, npz"),
+        (
+            "data=csv",
+            "data=csv: choose one of arrays, digits, embeddings, hdf5, libsvm, mat, npy, npz",
+        ),
         ("activation=tan", "expected one of [tanh, sigmoid, relu, linear]"),
         ("missing=zero", "expected one of [duplicate, translate]"),
     ],

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bidnn.programs.summary import Job, as_csv, ranked, read_jobs, swept
+from bidnn.programs.summary import Job, as_csv, ranked, swept
 from tests.programs.running import run
 
 SMALL = ("model.hdn=4", "callbacks.progress=null", "callbacks.report=null", "logger=none")
@@ -34,7 +34,10 @@ def test_a_sweep_ends_with_its_runs_ranked_and_a_failed_one_ends_no_other(tmp_pa
     assert float(rows[0]["val/loss"]) < float(rows[1]["val/loss"])
     assert all("rep must be even" in row["failure"] and not row["val/loss"] for row in rows[2:])
     assert "model.hdn" not in rows[0]
-    assert [job.number for job in read_jobs(sweep)] == [0, 1, 2, 3]
+    assert sorted(path.name for path in sweep.iterdir()) == [
+        *("0", "1"),
+        *("multirun.yaml", "results.csv"),
+    ]
 
 
 def test_runs_are_ranked_by_what_is_better_and_those_without_it_come_last():
