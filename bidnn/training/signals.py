@@ -38,6 +38,29 @@ def taken_over(handler: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, old)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Lets signals wait until the block ends, which must be short: then they are dealt with.
+
+    Outside the main thread, which alone deals with signals, nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = {number: old for number, old in before.items() if callable(old)}
+    for number in ours:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, old in ours.items():
+            signal.signal(number, old)
+        for late in came:
+            signal.raise_signal(late)
+
+
 def take(handler: Callable[[int], None]) -> dict[int, Any]:
     """As `taken_over`, for whoever gives them back himself.
 

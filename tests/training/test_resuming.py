@@ -17,6 +17,7 @@ from bidnn.model.outputs import OutputConfig
 from bidnn.training import signals
 from bidnn.training.fit import fit
 from bidnn.training.optimizers import SgdConfig
+from bidnn.training.signals import held_back, taken_over
 from bidnn.training.sums import Sums
 from tests.training.fitting import run, settings
 
@@ -239,3 +240,17 @@ def test_the_sums_of_an_epoch_are_kept_of_all_processes():
     assert [Sums(state, (rank, 2)).take(device).tolist() for rank in (0, 1)] == expected
     assert Sums(state, (0, 1)).take(device).tolist() == [2 * (0 + 1 + 2 + 10 + 11 + 12), 12.0]
     assert Sums(state, (2, 3)).take(device).tolist() == [0.0, 0.0]
+
+
+def test_a_signal_held_back_is_dealt_with_when_the_block_has_ended():
+    seen = []
+    with taken_over(lambda number: seen.append((number, bool(done)))):
+        done = []
+        with held_back():
+            signal.raise_signal(signal.SIGTERM)
+            assert not seen
+            done.append(True)
+        assert seen == [(signal.SIGTERM, True)]
+        time.sleep(0.6)  # sooner, another would be taken for the same one
+        signal.raise_signal(signal.SIGTERM)
+    assert len(seen) == 2

@@ -21,6 +21,7 @@ from bidnn.model.command import VARIABLE, fill_command
 from bidnn.model.outputs import OnFailure, OutputConfig, fill_epoch, output_path
 from bidnn.training.callbacks.write_outputs import due
 from bidnn.training.module import TrainingModule
+from bidnn.training.signals import held_back
 
 log = logging.getLogger(__name__)
 
@@ -117,21 +118,23 @@ def run_command(command: str, timeout_s: float, output: Path) -> Outcome:
     Returns:
         How it ended; whatever it left running was ended with it.
     """
-    process = subprocess.Popen(  # the command is the user's own
-        command,
-        shell=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env={**os.environ, VARIABLE: str(output)},
-    )
-    assert process.stdout is not None
     last: list[str] = []
-    reader = threading.Thread(target=_log_lines, args=(process.stdout, last), daemon=True)
-    reader.start()
     failure: str | None = None
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with held_back():  # a signal now would leave a command that nobody knows of
+            process = subprocess.Popen(  # the command is the user's own
+                command,
+                shell=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, VARIABLE: str(output)},
+            )
+            assert process.stdout is not None
+            reader = threading.Thread(target=_log_lines, args=(process.stdout, last), daemon=True)
+            reader.start()
         status = process.wait(timeout_s)
         if status:
             failure = (
@@ -140,10 +143,11 @@ def run_command(command: str, timeout_s: float, output: Path) -> Outcome:
     except subprocess.TimeoutExpired:
         failure = f"was ended after output.timeout_s={timeout_s:g} seconds"
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        reader.join(timeout=5.0)
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            reader.join(timeout=5.0)
     if failure is None:
         log.info("output.command exited with status 0")
     return Outcome(failure, _metrics(last[0]) if last and failure is None else {})
