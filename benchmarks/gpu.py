@@ -216,14 +216,14 @@ class Profiled(Callback):
         self.profiler = torch.profiler.profile(activities=kinds)
         self.wall = 0.0
 
-    def on_train_epoch_start(self, trainer: Any, *_: object) -> None:  # noqa: ANN401
+    def on_train_epoch_start(self, trainer: Any, *_: object) -> None:  # noqa: ANN401 — a Trainer, whose settings are not typed
         """Starts."""
         if trainer.current_epoch == 3:
             torch.cuda.synchronize()
             self.profiler.start()
             self.wall = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Any, *_: object) -> None:  # noqa: ANN401
+    def on_train_epoch_end(self, trainer: Any, *_: object) -> None:  # noqa: ANN401 — a Trainer, whose settings are not typed
         """Ends."""
         if trainer.current_epoch == 4:
             torch.cuda.synchronize()

@@ -1,6 +1,7 @@
 """What scikit-learn expects of an estimator, and both modalities as its one input."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -62,8 +63,8 @@ def pack(first: Any, second: Any) -> Packed:  # noqa: ANN401 — see `as_rows`
 
 
 def unpacked(
-    first: Any,  # noqa: ANN401
-    second: Any,  # noqa: ANN401
+    first: Any,  # noqa: ANN401 — see `as_rows`
+    second: Any,  # noqa: ANN401 — see `as_rows`
     mod1size: int | None,
     columns: int | None = None,
 ) -> tuple[Any, Any]:
@@ -88,14 +89,15 @@ def unpacked(
     return whole[:, :mod1size], whole[:, mod1size:]
 
 
-def _are_labels(values: Any) -> bool:  # noqa: ANN401
+def _are_labels(values: Any) -> bool:  # noqa: ANN401 — see `as_rows`
     if type(values).__module__.partition(".")[0] in ("polars", "pyarrow", "torch"):
         return False
     plain = np.asarray(values)
-    return plain.ndim == 1 and (plain.dtype.kind in "biufUS" or isinstance(plain[:1].tolist(), str))
+    texts = plain.dtype.kind == "O" and all(isinstance(value, str) for value in plain.flat)
+    return plain.ndim == 1 and (texts or plain.dtype.kind in "biufUS")
 
 
-class Conventions:
+class Conventions(ABC):
     """What scikit-learn asks an estimator for; parameters are what the constructor was given.
 
     Not derived from its BaseEstimator, whose import would take longer than torch's, of which an
@@ -141,7 +143,7 @@ class Conventions:
         """
         kept = dict(self._fitted())
         try:
-            self.__init__(**{**self._params, **params})  # type: ignore[misc]
+            self.__init__(**{**self._params, **params})  # type: ignore[misc]  # of this very class
         except TypeError as error:
             raise ValueError(f"Invalid parameter: {error}") from error
         for name, value in kept.items():
@@ -174,17 +176,17 @@ class Conventions:
         return float(np.mean(shares))
 
     @property
+    @abstractmethod
     def _sizes(self) -> tuple[int, int]:
         """Columns of both modalities of the trained model."""
-        raise NotImplementedError
 
-    def translate(self, *, first: Any = None, second: Any = None) -> Any:  # noqa: ANN401
+    @abstractmethod
+    def translate(self, *, first: Any = None, second: Any = None) -> Any:  # noqa: ANN401 — see `as_rows`
         """Predicts the other modality."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fitted(self) -> Mapping[str, Any]:
         """Attributes that a training leaves."""
-        raise NotImplementedError
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether it was trained or loaded."""

@@ -164,7 +164,7 @@ class Embedder:
         return f"Embedder: no column {' or '.join(wanted)} in a batch of {', '.join(there)}; {hint}"
 
 
-def _matrix(values: Any, size: int, name: str) -> NDArray[np.float32]:  # noqa: ANN401
+def _matrix(values: Any, size: int, name: str) -> NDArray[np.float32]:  # noqa: ANN401 — a column of a batch
     """A column of vectors as (rows, size), NaN where there is none.
 
     Raises:
@@ -191,7 +191,7 @@ def _matrix(values: Any, size: int, name: str) -> NDArray[np.float32]:  # noqa: 
     return found
 
 
-def _table_matrix(column: Any, size: int, name: str) -> NDArray[np.float32]:  # noqa: ANN401
+def _table_matrix(column: Any, size: int, name: str) -> NDArray[np.float32]:  # noqa: ANN401 — a column of a batch
     """The same of a column of a pyarrow table."""
     from bidnn.data.formats.tables.columns import check_vectors, vectors
 

@@ -163,7 +163,7 @@ class BiDNN(Conventions):
     def fit(
         self,
         first: Any,  # noqa: ANN401 — see `as_rows`
-        second: Any = None,  # noqa: ANN401
+        second: Any = None,  # noqa: ANN401 — see `as_rows`
         *,
         ids: ArrayLike | None = None,
         callbacks: Sequence["Callback"] = (),
@@ -202,7 +202,7 @@ class BiDNN(Conventions):
     def transform(
         self,
         first: Any = None,  # noqa: ANN401 — see `as_rows`
-        second: Any = None,  # noqa: ANN401
+        second: Any = None,  # noqa: ANN401 — see `as_rows`
         *,
         missing: str | None = None,
     ) -> Any:  # noqa: ANN401 — as it came
@@ -228,7 +228,7 @@ class BiDNN(Conventions):
         values = embed(model, store, l2_norm=self.config.l2_norm)
         return contain(values, rows, list(self.get_feature_names_out()), "embedding", self._output)
 
-    def fit_transform(self, first: Any, second: Any = None, **more: Any) -> Any:  # noqa: ANN401
+    def fit_transform(self, first: Any, second: Any = None, **more: Any) -> Any:  # noqa: ANN401 — see `as_rows`
         """`fit`, then `transform` of the same rows."""
         return self.fit(first, second, **more).transform(first, second)
 
@@ -242,7 +242,7 @@ class BiDNN(Conventions):
         self,
         *,
         first: Any = None,  # noqa: ANN401 — see `as_rows`
-        second: Any = None,  # noqa: ANN401
+        second: Any = None,  # noqa: ANN401 — see `as_rows`
     ) -> Any:  # noqa: ANN401 — as it came
         """Predicts the other modality.
 
@@ -340,8 +340,8 @@ class BiDNN(Conventions):
 
     def _taken(
         self,
-        first: Any = None,  # noqa: ANN401
-        second: Any = None,  # noqa: ANN401
+        first: Any = None,  # noqa: ANN401 — see `as_rows`
+        second: Any = None,  # noqa: ANN401 — see `as_rows`
     ) -> tuple[list[Rows | None], PairStore]:
         """Rows to embed, of one modality or both; one that is None is missing in all of them."""
         model = self._trained()

@@ -74,7 +74,10 @@ def test_packed_rows_are_the_two_modalities(pairs):
     np.testing.assert_array_equal(net.fit_transform(both), expected)
     np.testing.assert_array_equal(net.transform(both[20:30]), expected[20:30])
     np.testing.assert_array_equal(quick().fit(both, np.arange(90) % 3).transform(both), expected)
+    words = pd.Series(["a", "b", "c"] * 30, dtype=object)
     plain = np.hstack([first, second])
+    labelled = quick(mod1size=3).fit(plain, words)
+    np.testing.assert_array_equal(labelled.transform(plain), expected)
     np.testing.assert_array_equal(quick(mod1size=3).fit(plain).transform(plain), expected)
     assert pickle.loads(pickle.dumps(both[3:7])).mod1size == 3
     with pytest.raises(UserError, match=r"fit takes both modalities: .* BiDNN\(mod1size=…\)"):

@@ -163,7 +163,7 @@ def contain(
     return values
 
 
-def _as_table(values: Any, package: str) -> "pa.Table":  # noqa: ANN401
+def _as_table(values: Any, package: str) -> "pa.Table":  # noqa: ANN401 — of one of these libraries
     import pyarrow as pa
 
     if package == "pandas":

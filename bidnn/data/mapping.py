@@ -89,7 +89,7 @@ def let_go(features: Features, rows: NDArray[np.int64] | slice | None = None) ->
             base.madvise(mmap.MADV_DONTNEED, *_pages(part, inside, base))
 
 
-def _arrays(features: Any, rows: Any) -> Iterator[tuple[Any, slice | None, int]]:  # noqa: ANN401
+def _arrays(features: Any, rows: Any) -> Iterator[tuple[Any, slice | None, int]]:  # noqa: ANN401 — an array, a sparse matrix or shards
     """The arrays that features are in, the consecutive rows of each, and bytes of all of them."""
     if sparse.issparse(features):
         yield from ((part, None, 0) for part in (features.data, features.indices, features.indptr))

@@ -139,7 +139,7 @@ def _beneath(full: str, base: str) -> str:
     return name
 
 
-def _bring(system: Any, info: dict[str, Any], path: Path, title: str) -> None:  # noqa: ANN401
+def _bring(system: Any, info: dict[str, Any], path: Path, title: str) -> None:  # noqa: ANN401 — fsspec's
     from fsspec.callbacks import TqdmCallback
 
     look = {"desc": title, "unit": "B", "unit_scale": True, "leave": False, "disable": None}

@@ -115,7 +115,7 @@ def _on_the_way(rows: slice, left: Tensor, right: Tensor) -> Callable[[], Block]
     halves = [torch.from_numpy(pinned(tuple(part.shape))) for part in (left, right)]
     for half, part in zip(halves, (left, right), strict=True):
         half.copy_(part, non_blocking=True)
-    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's own
     there.record()
 
     def wait() -> Block:

@@ -2,14 +2,13 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import store_arrays
-from bidnn.data.frames import as_rows
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_not_read, check_writable, readable
@@ -85,11 +84,7 @@ def _through_model(index: Index, config: SearchConfig) -> Hits:
     log.info(store.describe())
     vectors = embed(model, store, l2_norm=index.about.get("bidnn.l2_norm") == "true")
     hits = index.search(vectors, config.k, having=config.having)
-    return hits if store.ids is None else Hits(*_parts(hits), store.ids)
-
-
-def _parts(hits: Hits) -> tuple[Any, NDArray[np.int64], NDArray[np.float32]]:
-    return hits.rows, hits.places, hits.similarities
+    return replace(hits, queries=store.ids)
 
 
 def _queries(model: Model, config: SearchConfig) -> PairStore:
@@ -125,7 +120,7 @@ def read_numbers(name: str | None) -> NDArray[np.float32] | None:
             lines = sys.stdin.readlines() if name == "-" else path.read_text().splitlines()
             plain = [line.translate(str.maketrans(",;[]", "    ")) for line in lines]
             found = np.array([line.split() for line in plain if line.strip()], np.float32)
-    values: NDArray[np.float32] = np.atleast_2d(np.asarray(as_rows(found, name).values, np.float32))
+    values: NDArray[np.float32] = np.atleast_2d(np.asarray(found, np.float32))
     return values
 
 

@@ -73,7 +73,7 @@ class NoteJobs(Callback):
             path.unlink()
         started[:] = [Sweep(folder, str(config.objective))]
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ANN401
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ANN401 — Hydra's
         """In the process of the run."""
         del config
         hydra = job_return.hydra_cfg

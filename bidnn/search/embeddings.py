@@ -44,7 +44,7 @@ class Embedding:
     about: dict[str, str] = field(default_factory=dict)
 
 
-def open_embedding(embedding: Any, ids: ArrayLike | None = None) -> Embedding:  # noqa: ANN401
+def open_embedding(embedding: Any, ids: ArrayLike | None = None) -> Embedding:  # noqa: ANN401 — of many kinds, see its docstring
     """Opens an embedding.
 
     Args:
@@ -136,7 +136,7 @@ def _row(first: int, row: int) -> str:
     return f"row {first + row}, counted from 0"
 
 
-def _named(name: str, table: pa.Table, ids: ArrayLike | None, rows: Any) -> pa.Table:  # noqa: ANN401
+def _named(name: str, table: pa.Table, ids: ArrayLike | None, rows: Any) -> pa.Table:  # noqa: ANN401 — of many kinds, see its docstring
     count = rows if isinstance(rows, int) else len(rows)
     known = np.arange(count) if ids is None else as_ids(ids, f"{name}, id")
     if len(known) != count:

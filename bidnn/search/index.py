@@ -94,7 +94,7 @@ class Index:
         return cls.open(target, model=model)
 
     @classmethod
-    def open(cls, folder: Path | str, *, model: Any = None) -> Self:  # noqa: ANN401
+    def open(cls, folder: Path | str, *, model: Any = None) -> Self:  # noqa: ANN401 — see the class and `as_rows`
         """Maps an index that `build` or `add` left in a folder.
 
         Args:
@@ -183,7 +183,7 @@ class Index:
         k: int = 10,
         *,
         first: Any = None,  # noqa: ANN401 — as `transform` takes it
-        second: Any = None,  # noqa: ANN401
+        second: Any = None,  # noqa: ANN401 — see the class and `as_rows`
         having: str | None = None,
         without_self: bool = False,
     ) -> Hits:

@@ -110,6 +110,6 @@ def import_faiss() -> Any:  # noqa: ANN401 — a module
     return faiss
 
 
-def _add(index: Any, vectors: NDArray[np.float32]) -> None:  # noqa: ANN401
+def _add(index: Any, vectors: NDArray[np.float32]) -> None:  # noqa: ANN401 — faiss's
     for start in range(0, len(vectors), BLOCK):
         index.add(np.array(vectors[start : start + BLOCK], np.float32))

@@ -167,11 +167,12 @@ class TrainingModule(LightningModule):
     ) -> tuple[list[str], Tensor]:
         """A step for each of `count` batches, of which there were `before` others in the epoch."""
         steps: list[Terms] = []
+        schedule = self._schedule()
         batches = zip(*(_cut(part, count) for part in rows), strict=True)
         for number, batch in enumerate(batches):
             self._seed(before + number)
             steps.append(self._step(*batch))
-            self._count_step()
+            self._count_step(schedule)
         return list(steps[0]), torch.stack([_together(terms) for terms in steps])
 
     def _compiled_steps(
@@ -188,17 +189,21 @@ class TrainingModule(LightningModule):
                 self.optimizer,
                 len(rows[0]) // count,
             )
-        rates = []
+        rates, schedule = [], self._schedule()
         for _ in range(count):
             rates.append(optimizer.param_groups[0]["lr"])
-            self._count_step()
+            self._count_step(schedule)
         terms = self._compiled(rates, rows, lambda number: self._seed(before + number))
         return self._compiled.names, terms
 
-    def _count_step(self) -> None:
-        count_step(self.trainer)
+    def _schedule(self) -> LambdaLR | None:
         schedule = self.lr_schedulers()
-        if isinstance(schedule, LambdaLR):
+        assert schedule is None or isinstance(schedule, LambdaLR)
+        return schedule
+
+    def _count_step(self, schedule: LambdaLR | None) -> None:
+        count_step(self.trainer)
+        if schedule is not None:
             schedule.step()
 
     def _seed(self, batch: int) -> None:
