@@ -282,7 +282,8 @@ def table(rows: dict[tuple[str, str], list[str]]) -> str:
 def main() -> None:
     """Tries that many draws; exits with status 1 if anything differed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", type=int, default=300, help="how many draws there are (300)")
+    parser.add_argument("--first", type=int, default=0, help="the first to try, to go on from (0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=KINDS, action="append", help="draw of these alone")
     parser.add_argument("--only", type=int, help="the number of a draw to repeat")
@@ -292,7 +293,7 @@ def main() -> None:
     matrix, rows, parts = Matrix(folder), dict[tuple[str, str], list[str]](), Counter[str]()
     kinds = arguments.kind or tuple(KINDS)
     moments = [moment for moment in MOMENTS if moment != "compile" or "fast" in kinds]
-    numbers = range(arguments.count) if arguments.only is None else [arguments.only]
+    numbers = range(arguments.first, arguments.count) if arguments.only is None else [arguments.only]
     for number in numbers:
         draw = Draw.of(arguments.seed, number, kinds, moments)
         if (
