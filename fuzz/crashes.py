@@ -293,7 +293,9 @@ def main() -> None:
     matrix, rows, parts = Matrix(folder), dict[tuple[str, str], list[str]](), Counter[str]()
     kinds = arguments.kind or tuple(KINDS)
     moments = [moment for moment in MOMENTS if moment != "compile" or "fast" in kinds]
-    numbers = range(arguments.first, arguments.count) if arguments.only is None else [arguments.only]
+    numbers = (
+        range(arguments.first, arguments.count) if arguments.only is None else [arguments.only]
+    )
     for number in numbers:
         draw = Draw.of(arguments.seed, number, kinds, moments)
         if (

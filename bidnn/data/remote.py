@@ -90,6 +90,28 @@ def local_path(url: str) -> str:
     return str(folder / there.name)
 
 
+def files_at(url: str) -> dict[str, tuple[str, str]]:
+    """What a folder or a pattern elsewhere names; nothing is brought.
+
+    Returns:
+        For each file its name beneath what all have in common, its address, and what tells of a
+        change.
+
+    Raises:
+        UserError: if there is none, it cannot be reached, or it needs a package.
+    """
+    import fsspec
+
+    with _named(url):
+        system, path = fsspec.core.url_to_fs(url)
+        system.invalidate_cache()
+        there = _look(system, path)
+        return {
+            name: (system.unstrip_protocol(info["name"]), _version(info))
+            for name, info in there.files.items()
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class _There:
     """What a path names.

@@ -127,7 +127,7 @@ def check_output(store: PairStore, config: OutputConfig, epochs: Iterable[int | 
     """
     if SHARD in str(config.path):
         raise UserError(
-            f"output.path={config.path}: {SHARD} stands for each file of a table, of which `bidnn "
+            f"output.path={config.path}: {SHARD} stands for each file of the rows, of which `bidnn "
             "embed` writes an output each; name one file"
         )
     for epoch in epochs:
@@ -149,7 +149,8 @@ def _check_columns(store: PairStore, config: OutputConfig) -> None:
     form = format_of(output_path(config, None))
     if store.columns is None:
         raise UserError(
-            f"output.columns: {store.name} has none besides; they are of a table, data=table"
+            f"output.columns: {store.name} has none besides; they are of a table, data=table, "
+            "or of a table that data.ids names"
         )
     fields = store.columns.fields(config.columns)
     if form.source == "npz":

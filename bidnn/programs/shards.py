@@ -1,6 +1,6 @@
-"""The files of a table embedded each into an output of its own, by as many processes as one has.
+"""Rows in many files embedded each into an output of its own, by as many processes as one has.
 
-An output says of itself which file it is of, of which size and time, and of which model and
+An output says of itself which files it is of, of which size and time, and of which model and
 settings: what is there and says the same is not made again, whoever made it and whenever. The
 manifest beside the outputs is only drawn from them, for others to read.
 """
@@ -13,13 +13,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from glob import escape, glob, has_magic
-from itertools import takewhile
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
-from bidnn.data.source import required_path
-from bidnn.data.sources import AnySource, TableSource
+from bidnn.data.matrix_sources import NpySource
+from bidnn.data.pieces import Piece, pieces_of
+from bidnn.data.sources import AnySource
 from bidnn.errors import UserError
 from bidnn.files import as_json, check_room, held, whole_file
 from bidnn.model.about import PREFIX, about, differs, read_about
@@ -47,14 +47,16 @@ MANIFEST = "_manifest.json"
 """By its first letter, pyarrow, pandas and Spark leave it out when they read the whole folder."""
 NOTE = f"{PREFIX}shard"
 DECIDING = ("first", "second", "label", "id", "ignore_zeroes", "missing_rate", "missing_modality")
-"""What of a source an output depends on, besides the file."""
+"""What of a source an output depends on, besides the files."""
+FILES = ("first", "second", "label")
+"""Of these, those that are no columns but files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of the table, and the output that is made of it."""
+    """A piece of the rows, and the output that is made of it."""
 
-    file: Path
+    piece: Piece
     output: Path
 
     def note(self, settings: str) -> dict[str, Any]:
@@ -63,9 +65,7 @@ class Shard:
         Args:
             settings: a digest of them.
         """
-        now = self.file.stat()
-        state = {"size": now.st_size, "mtime_ns": now.st_mtime_ns}
-        return {"input": str(self.file), **state, "settings": settings}
+        return {"inputs": [file.state() for file in self.piece.inputs], "settings": settings}
 
 
 def embed_shards(config: EmbedConfig, source: AnySource) -> None:
@@ -76,11 +76,6 @@ def embed_shards(config: EmbedConfig, source: AnySource) -> None:
             with the settings.
         OSError: if an output cannot be written.
     """
-    if not isinstance(source, TableSource) or source.second_path is not None:
-        raise UserError(
-            f"output.path={config.output.path}: {SHARD} is for the files of one table, data=table "
-            "data.path='part-*.parquet' without data.second_path"
-        )
     shards = find_shards(source, str(config.output.path))
     folder = manifest_folder(str(config.output.path))
     _check_apart(shards, folder, str(config.output.path))
@@ -98,32 +93,27 @@ def embed_shards(config: EmbedConfig, source: AnySource) -> None:
         _embed_all(config, source, shards, model)
 
 
-def find_shards(source: TableSource, pattern: str) -> list[Shard]:
-    """The files of a table in their order, each with its output.
+def find_shards(source: AnySource, pattern: str) -> list[Shard]:
+    """The pieces of a source in their order, each with its output.
 
     Raises:
-        UserError: if outputs are no parquet files, or two would have the same name.
+        UserError: if it has none, outputs are no parquet files, or two would have the same name.
     """
-    # so late: pyarrow takes a tenth of a second, which other sources do without
-    from bidnn.data.formats.tables.files import SUFFIXES, find_files
-
     if pattern.count(SHARD) != 1 or Path(pattern).suffix.lower() != ".parquet" or "%e" in pattern:
         raise UserError(
             f"output.path={pattern}: outputs of single files are named as out/{SHARD}.parquet, "
             f"with {SHARD} once"
         )
-    path = str(required_path(source.path, "data.path"))
-    base = _base(path)
     shards: dict[Path, Shard] = {}
-    for file in find_files(path):
-        name = file.relative_to(base) if file.is_relative_to(base) else Path(file.name)
-        name = name.with_suffix("") if name.suffix.lower() in SUFFIXES else name
-        output = Path(pattern.replace(SHARD, str(name)))
+    for piece in pieces_of(source):
+        output = Path(pattern.replace(SHARD, piece.name))
         if "%e" in str(output):
-            raise UserError(f"{file}: %e in its name would be the epoch in that of its output")
+            raise UserError(f"{piece}: %e in its name would be the epoch in that of its output")
         if output in shards:
-            raise UserError(f"{file} and {shards[output].file}: both would be {output}; rename one")
-        shards[output] = Shard(file, output)
+            raise UserError(
+                f"{piece} and {shards[output].piece}: both would be {output}; rename one"
+            )
+        shards[output] = Shard(piece, output)
     return list(shards.values())
 
 
@@ -145,16 +135,16 @@ def why_missing(shard: Shard, says: dict[str, str], settings: str) -> str | None
         return "not there"
     if differs(told, says):
         return "of another model, kind or norm"
-    note = {"size": None, "mtime_ns": None, "settings": None, **json.loads(told.get(NOTE, "{}"))}
-    now = shard.note(settings)
-    if note["settings"] != settings:
+    note = json.loads(told.get(NOTE, "{}"))
+    if note.get("settings") != settings:
         return "of other settings"
-    changed = any(note[key] != now[key] for key in ("size", "mtime_ns"))
-    return "of a file that has changed" if changed else None
+    made_of = [{**state, "file": None} for state in note.get("inputs", ())]  # or called otherwise
+    now = [{**state, "file": None} for state in shard.note(settings)["inputs"]]
+    return None if made_of == now else "of a file that has changed"
 
 
 def _embed_all(
-    config: EmbedConfig, source: TableSource, shards: Sequence[Shard], model: Model
+    config: EmbedConfig, source: AnySource, shards: Sequence[Shard], model: Model
 ) -> None:
     output, (number, processes) = config.output, config.share or share_of_work()
     says = about(model, output.kind, l2_norm=output.l2_norm)
@@ -168,24 +158,23 @@ def _embed_all(
     for count, shard in enumerate(left, start=1):
         log.info("%d of %d: %s (%s)", count, len(left), shard.output, reasons[shard])
         try:
-            _embed_one(config, source, shard, model, settings)
+            _embed_one(config, shard, model, settings)
         except UserError as error:  # of this file; the others are made all the same
             log.error("%s", error)
             failed.append(shard)
     _write_manifest(str(output.path), shards, says, settings)
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(left)} outputs could not be made, the first of {failed[0].file}"
-            "; the same command makes what is missing"
+            f"{len(failed)} of {len(left)} outputs could not be made, the first of "
+            f"{failed[0].piece}; the same command makes what is missing"
         )
 
 
-def _embed_one(
-    config: EmbedConfig, source: TableSource, shard: Shard, model: Model, settings: str
-) -> None:
+def _embed_one(config: EmbedConfig, shard: Shard, model: Model, settings: str) -> None:
     note = shard.note(settings)
-    one = replace(source, path=str(shard.file), cache=False)  # which is read once
-    store = open_rows(one, config.seed, (model.mod1size, model.mod2size), model.reading)
+    store = open_rows(
+        shard.piece.source, config.seed, (model.mod1size, model.mod2size), model.reading
+    )
     output: OutputConfig = replace(config.output, path=str(shard.output))
     check_output(store, output, [None])
     room = output_room(model, store, output)
@@ -193,9 +182,10 @@ def _embed_one(
     write_output(model, store, output, None, notes={NOTE: json.dumps(note)})
 
 
-def _digest(config: EmbedConfig, source: TableSource) -> str:
-    """Settings that an output depends on, besides the model and the file."""
-    known = plain_settings({key: getattr(source, key) for key in DECIDING})
+def _digest(config: EmbedConfig, source: AnySource) -> str:
+    """Settings that an output depends on, besides the model and the files."""
+    files = FILES if isinstance(source, NpySource) else ()
+    known = plain_settings({k: getattr(source, k, None) for k in DECIDING if k not in files})
     known |= {"columns": config.output.columns, "fingerprint": config.output.fingerprint}
     known |= {"seed": config.seed} if source.missing_rate else {}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
@@ -212,7 +202,7 @@ def _write_manifest(
         made, missing = [], []
         for shard in shards:
             if why_missing(shard, says, settings) is not None:
-                missing.append(str(shard.file))
+                missing.append(str(shard.piece))
                 continue
             entry = shard.note(settings)
             del entry["settings"]
@@ -234,8 +224,8 @@ def _write_manifest(
     log.info("%s: %d outputs of %d rows%s", folder / MANIFEST, len(made), content["rows"], rest)
     if others:
         log.warning(
-            "%s: %d files that are of no file of the table now, such as %s; they stay, and are not "
-            "in the manifest",
+            "%s: %d files that are of none of the rows' files now, such as %s; they stay, and are "
+            "not in the manifest",
             folder,
             len(others),
             others[0],
@@ -263,22 +253,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _base(path: str) -> Path:
-    """The folder that the names of a table's files are told from."""
-    given = Path(path)
-    if given.is_dir():
-        return given
-    if given.exists() or not has_magic(path):
-        return given.parent
-    return Path(*takewhile(lambda part: not has_magic(part), given.parts))
-
-
 def _check_apart(shards: Sequence[Shard], folder: Path, pattern: str) -> None:
     """Refuses outputs among what is read, of which a second run would make outputs again."""
     whole = folder.resolve()
-    for shard in shards:
-        if shard.file.resolve().is_relative_to(whole):
+    for file in (file for shard in shards for file in shard.piece.inputs):
+        if file.version is None and Path(file.name).resolve().is_relative_to(whole):
             raise UserError(
-                f"output.path={pattern}: its folder holds what is read ({shard.file}); choose one "
+                f"output.path={pattern}: its folder holds what is read ({file.name}); choose one "
                 "for the outputs alone"
             )

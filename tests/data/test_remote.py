@@ -16,6 +16,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import parquet
 
+from bidnn.data.pieces import pieces_of
 from bidnn.data.remote import local_path, with_local_files
 from bidnn.data.sources import EmbeddingsSource, NpySource, NpzSource, TableSource
 from bidnn.errors import UserError
@@ -223,3 +224,51 @@ def test_what_is_brought_is_shown_where_somebody_looks(cache, monkeypatch):
     monkeypatch.setattr(sys, "stderr", shown)
     local_path("memory://rows.npz")
     assert "1/1 rows.npz" in shown.getvalue()
+
+
+def test_pieces_that_are_elsewhere_are_listed_and_brought_one_by_one(cache):
+    for number in (10, 2):
+        table = pa.table({"first": list(ROWS + number), "second": list(ROWS)})
+        with fsspec.open(f"memory://rows/part-{number}.parquet", "wb") as file:
+            parquet.write_table(table, file)
+    put("memory://rows/readme.txt", ROWS)
+    for path in ("memory://rows", "memory://rows/", "memory://rows/*.parquet"):
+        pieces = pieces_of(TableSource(path=path))
+        assert [piece.name for piece in pieces] == ["part-2", "part-10"]
+    assert brought(cache) == {}
+    (state,) = [file.state() for file in pieces[1].inputs]
+    assert state["file"] == "memory:///rows/part-10.parquet"
+    store = open_rows(pieces[1].source, 0)
+    np.testing.assert_array_equal(store.take(slice(None))[0], ROWS + 10)
+    assert set(brought(cache)) == {"part-10.parquet"}
+    again = pieces_of(TableSource(path="memory://rows"))
+    assert [file.state() for file in again[1].inputs] == [state]
+    with fsspec.open("memory://rows/part-10.parquet", "wb") as file:
+        parquet.write_table(table, file)
+    again = pieces_of(TableSource(path="memory://rows"))
+    assert [file.state() for file in again[1].inputs] != [state]
+
+
+def test_shards_that_are_elsewhere_are_pairs_too(cache):
+    for number in range(3):
+        put(f"memory://emb/img_emb/img_{number}.npy", ROWS + number)
+        put(f"memory://emb/text_emb/text_{number}.npy", ROWS - number)
+    source = NpySource(first="memory://emb/img_emb/*.npy", second="memory://emb/text_emb/*.npy")
+    pieces = pieces_of(source)
+    assert [piece.name for piece in pieces] == ["img_0", "img_1", "img_2"]
+    store = open_rows(pieces[2].source, 0)
+    np.testing.assert_array_equal(store.take(slice(None))[1], ROWS - 2)
+    assert set(brought(cache)) == {"img_2.npy", "text_2.npy"}
+    whole = pieces_of(EmbeddingsSource(path="memory://emb", val_fraction=0.5))
+    assert [piece.name for piece in whole] == ["img_0", "img_1", "img_2"]
+    assert whole[0].source.val_fraction == 0.5
+    MemoryFileSystem().rm("/emb/text_emb/text_1.npy")
+    with pytest.raises(UserError, match="number 1 missing between memory:///emb/text_emb/text_0"):
+        pieces_of(source)
+
+
+def test_a_folder_elsewhere_without_tables_is_named():
+    put("memory://rows/a.npy", ROWS)
+    put("memory://rows/b.npy", ROWS)
+    with pytest.raises(UserError, match=r"memory://rows: no file in it ends in .parquet"):
+        pieces_of(TableSource(path="memory://rows"))

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from sklearn.datasets import dump_svmlight_file
 
 from tests.programs.running import TINY, refused, succeed
 
@@ -55,6 +56,31 @@ def test_a_parquet_output_has_the_columns_of_the_table_beside_the_vectors(place,
     for name in ("id", "label", "title", "tags", "views"):
         assert out[name].to_pylist() == rows[name].to_pylist()
         assert out.schema.field(name).type == rows.schema.field(name).type
+
+
+@pytest.mark.parametrize("data", ["npy", "libsvm"])
+def test_a_table_of_ids_beside_the_rows_gives_its_columns_too(place, data, tmp_path):
+    rows = parquet.read_table(place / "rows.parquet")
+    beside = rows.select(["id", "title", "views"])
+    for number in range(2):
+        parquet.write_table(beside.slice(number * 45, 45), tmp_path / f"beside-{number}.parquet")
+    one, two = (np.stack(rows[name].to_numpy()) for name in ("first", "second"))
+    np.save(tmp_path / "one.npy", one)
+    np.save(tmp_path / "two.npy", two)
+    dump_svmlight_file(np.hstack([one, two]), np.zeros(ROWS), str(tmp_path / "rows.txt"))
+    source = {
+        "npy": ("data.first=one.npy", "data.second=two.npy"),
+        "libsvm": ("data.path=rows.txt",),
+    }[data]
+    ids = (f"data={data}", *source, "data.ids='beside-*.parquet'", "data.id=id")
+    rest = ("output.columns=[title,views]", "output.path=out.parquet")
+    succeed("scripts/embed.py", f"checkpoint={place / 'run'}", *ids, *rest, cwd=tmp_path)
+    out = parquet.read_table(tmp_path / "out.parquet")
+    for name in ("id", "title", "views"):
+        assert out[name].to_pylist() == rows[name].to_pylist()
+    wrong = (*ids, "output.columns=[titel]", "output.path=no.parquet")
+    said = refused("scripts/embed.py", f"checkpoint={place / 'run'}", *wrong, cwd=tmp_path)
+    assert "beside-*.parquet: no column titel; did you mean title?" in said
 
 
 def test_two_joined_tables_give_their_columns_to_the_rows_of_both(place):

@@ -91,13 +91,85 @@ def test_each_file_gets_an_output_of_its_own_as_if_embedded_alone(place):
     assert told["shards"][1] == {
         "output": "part-1.parquet",
         "rows": 20,
-        "input": "rows/part-1.parquet",
-        "size": file.stat().st_size,
-        "mtime_ns": file.stat().st_mtime_ns,
+        "inputs": [
+            {
+                "file": "rows/part-1.parquet",
+                "size": file.stat().st_size,
+                "mtime_ns": file.stat().st_mtime_ns,
+            }
+        ],
     }
     assert json.loads((place / "daily" / "run.json").read_text())["data"] is None
     whole = parquet.read_table(place / "out")
     assert whole.num_rows == sum(SIZES)
+
+
+@pytest.fixture
+def matrices(place):
+    """The same rows as pairs of numbered matrices with a table of ids to each, in two layouts."""
+    for folder in ("img_emb", "text_emb", "metadata"):
+        (place / "clip" / folder).mkdir(parents=True)
+    for number, rows in enumerate(SIZES):
+        table, name = shard(number, rows), f"clip/{{}}_emb/{{}}_emb_{number}.npy".format
+        for modality, column in (("img", "first"), ("text", "second")):
+            np.save(place / name(modality, modality), np.stack(table[column].to_numpy()))
+        metadata = table.select(["id", "title"]).rename_columns(["image_path", "title"])
+        parquet.write_table(metadata, place / f"clip/metadata/metadata_{number}.parquet")
+    return place
+
+
+PAIRS = (
+    *("data=npy", "data.first='clip/img_emb/*.npy'", "data.second='clip/text_emb/*.npy'"),
+    *("data.ids='clip/metadata/*.parquet'", "data.id=image_path"),
+)
+
+
+@pytest.mark.parametrize("data", [PAIRS, ("data=embeddings", "data.path=clip")])
+def test_each_pair_of_matrices_gets_an_output_of_its_own(matrices, data):
+    place = matrices
+    daily(place)
+    rest = ("checkpoint=run0", *data, "output.path=pairs/%s.parquet", "output.columns=[title]")
+    succeed("scripts/embed.py", *rest, cwd=place)
+    for number, rows in enumerate(SIZES):
+        expected = parquet.read_table(place / "out" / f"part-{number}.parquet")
+        found = parquet.read_table(place / "pairs" / f"img_emb_{number}.parquet")
+        assert found.num_rows == rows
+        assert found.equals(expected)
+    told = json.loads((place / "pairs" / "_manifest.json").read_text())
+    assert [file["file"] for file in told["shards"][2]["inputs"]] == [
+        *("clip/img_emb/img_emb_2.npy", "clip/text_emb/text_emb_2.npy"),
+        "clip/metadata/metadata_2.parquet",
+    ]
+    before = {file.name: file.stat().st_ino for file in (place / "pairs").glob("*.parquet")}
+    table = parquet.read_table(place / "clip/metadata/metadata_1.parquet")
+    titles = pa.array(["new"] * len(table))
+    parquet.write_table(
+        table.set_column(1, "title", titles), place / "clip/metadata/metadata_1.parquet"
+    )
+    succeed("scripts/embed.py", *rest, cwd=place)
+    after = {file.name: file.stat().st_ino for file in (place / "pairs").glob("*.parquet")}
+    assert changed(before, after) == {"img_emb_1.parquet"}
+    made = parquet.read_table(place / "pairs" / "img_emb_1.parquet")
+    assert made["title"].to_pylist() == ["new"] * SIZES[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        (("data.ids=ids.txt", "data.id=null"), "clip/img_emb/*.npy names 3 files, ids.txt 1"),
+        (("data.second='clip/text_emb/*[02].npy'",), "number 1 missing between"),
+        (("data.second='clip/text_emb/*[01].npy'",), "number 2 is missing, of which"),
+        (("data.second=null",), "3 of 3 outputs"),
+        (("data.first=null", "data.second=null"), "data.first is not given"),
+    ],
+)
+def test_matrices_that_are_no_pairs_are_refused(matrices, more, match):
+    (matrices / "ids.txt").write_text("a\nb\n")
+    rest = ("checkpoint=run0", *PAIRS, "output.path=pairs/%s.parquet", *more)
+    ended = run("scripts/embed.py", *rest, "output.columns=[nothing]", cwd=matrices)
+    assert ended.status == 1
+    assert match in ended.out + ended.err
+    assert "Traceback" not in ended.out + ended.err
 
 
 def test_started_again_it_makes_what_is_missing_and_only_that(place):
@@ -171,7 +243,9 @@ def test_an_output_whose_file_is_gone_stays_and_is_named(place):
     daily(place)
     (place / "rows" / "part-1.parquet").unlink()
     said = daily(place)
-    assert "1 files that are of no file of the table now, such as out/part-1" in said.out + said.err
+    assert (
+        "1 files that are of none of the rows' files now, such as out/part-1" in said.out + said.err
+    )
     assert len(states(place)) == 3
     assert len(manifest(place)["shards"]) == 2
 
@@ -281,7 +355,8 @@ def test_names_of_outputs_keep_the_folders_below_what_is_named(tmp_path):
         (("output.path=out/%s.npz",), "outputs of single files are named as out/%s.parquet"),
         (("output.path=%s/%s.parquet",), "named as out/%s.parquet, with %s once"),
         (("output.path=rows/new-%s.parquet",), "its folder holds what is read (rows/part-0.parq"),
-        (("data.second_path=rows",), "%s is for the files of one table, data=table"),
+        (("data.second_path=rows",), "so that no file of one has an output of its own"),
+        (("data=npz", "data.path=rows.npz"), "an output for each file is for rows in many"),
         (("data.path=gone",), "gone"),
         (("output.columns=[titel]",), "3 of 3 outputs could not be made"),
     ],

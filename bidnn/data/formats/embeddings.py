@@ -30,6 +30,23 @@ def read_embeddings(
         UserError: if there are no such folders, or as `read_npy` does.
         OSError: if a file cannot be read.
     """
+    first, second, ids = patterns(folder, id_column)
+    return read_npy(
+        first,
+        second,
+        ids=ids,
+        id_column=None if ids is None else id_column,
+        ignore_zeroes=ignore_zeroes,
+        sizes=sizes,
+    )
+
+
+def patterns(folder: Path, id_column: str | None) -> tuple[str | None, str | None, str | None]:
+    """What names the shards of images, of texts and of the tables of ids; None: there are none.
+
+    Raises:
+        UserError, OSError: as `read_embeddings`.
+    """
     if kind_of(folder) is None and folder.is_dir():
         raise UserError(
             f"{folder}: no folder {' or '.join(EMBEDDINGS)} in it; data=npy with patterns, "
@@ -43,14 +60,7 @@ def read_embeddings(
     inside = (folder / name for name in EMBEDDINGS)
     first, second = (f"{escape(str(f))}/*.npy" if f.is_dir() else None for f in inside)
     ids = f"{escape(str(folder))}/metadata/*.parquet"
-    return read_npy(
-        first,
-        second,
-        ids=ids if _has(folder / "metadata", id_column) else None,
-        id_column=id_column,
-        ignore_zeroes=ignore_zeroes,
-        sizes=sizes,
-    )
+    return first, second, ids if _has(folder / "metadata", id_column) else None
 
 
 def _has(metadata: Path, column: str | None) -> bool:

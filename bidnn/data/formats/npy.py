@@ -78,14 +78,14 @@ def read_npy(
     if not is_pattern(ids) or not whole:
         return check_count(store, read_ids(ids, id_column), ids)
     names = find_numbered(ids, "data.ids")
-    parts = [read_ids(str(path), id_column) for path in names.files]
+    parts = [read_ids(file, id_column) for file in names.files]
     check_alike(*whole[0], names, list(map(len, parts)))
     return check_count(store, joined_ids(parts, ids), ids)
 
 
 def _map(path: str, key: str) -> _Mapped:
     shards = find_numbered(path, key) if is_pattern(path) else None
-    files = (Path(path),) if shards is None else shards.files
+    files = [Path(file) for file in ((path,) if shards is None else shards.files)]
     arrays = [_map_npy(file) for file in files]
     for file, array in zip(files, arrays, strict=True):
         if array.ndim != arrays[0].ndim or array.shape[1:] != arrays[0].shape[1:]:

@@ -16,12 +16,12 @@ class Numbered:
 
     Attributes:
         pattern: as it was given, for messages.
-        files: in the order of their numbers.
+        files: their paths, or addresses, in the order of their numbers.
         numbers: of each; None where their names do not differ in one number.
     """
 
     pattern: str
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     numbers: tuple[int, ...] | None
 
 
@@ -30,7 +30,7 @@ def is_pattern(path: str) -> bool:
     return has_magic(path) and not Path(path).exists()
 
 
-def by_number(path: Path) -> list[tuple[bool, int, str]]:
+def by_number(path: Path | str) -> list[tuple[bool, int, str]]:
     """Sorts part-2 before part-10."""
     pieces = re.split(r"(\d+)", str(path))
     return [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces]
@@ -50,12 +50,21 @@ def matching(pattern: str, key: str) -> list[Path]:
 
 
 def find_numbered(pattern: str, key: str) -> Numbered:
-    """The shards of a pattern.
+    """The shards of a pattern; see `numbered`."""
+    return numbered(pattern, [str(file) for file in matching(pattern, key)], key)
+
+
+def numbered(pattern: str, files: Sequence[str], key: str) -> Numbered:
+    """The shards that are in some files.
+
+    Args:
+        pattern: that named them, for messages.
+        files: one at least, sorted as `by_number` does.
+        key: the setting, for messages.
 
     Raises:
-        UserError: if there is none, or a number between two others is missing, or is there twice.
+        UserError: if a number between two others is missing, or is there twice.
     """
-    files = matching(pattern, key)
     numbers = _numbers(files)
     for (before, low), (file, high) in pairwise(zip(files, numbers or (), strict=False)):
         if high == low:
@@ -83,6 +92,21 @@ def check_alike(
     Raises:
         UserError: naming the shard that has no partner, or both that have not the same rows.
     """
+    check_numbers(one, other)
+    for left, rows, right, others in zip(one.files, one_rows, other.files, other_rows, strict=True):
+        if rows != others:
+            raise UserError(
+                f"{left} has {rows} rows, {right} {others}; shards of the same number are the "
+                "same rows"
+            )
+
+
+def check_numbers(one: Numbered, other: Numbered) -> None:
+    """Refuses shards that are no pairs; see `check_alike`.
+
+    Raises:
+        UserError: naming the shard that has no partner.
+    """
     if one.numbers is not None and other.numbers is not None:
         for have, lack in ((one, other), (other, one)):
             for number, file in zip(have.numbers or (), have.files, strict=True):
@@ -96,19 +120,13 @@ def check_alike(
             f"{one.pattern} names {len(one.files)} files, {other.pattern} {len(other.files)}; "
             "shards are pairs"
         )
-    for left, rows, right, others in zip(one.files, one_rows, other.files, other_rows, strict=True):
-        if rows != others:
-            raise UserError(
-                f"{left} has {rows} rows, {right} {others}; shards of the same number are the "
-                "same rows"
-            )
 
 
-def _numbers(files: Sequence[Path]) -> tuple[int, ...] | None:
+def _numbers(files: Sequence[str]) -> tuple[int, ...] | None:
     """The number that the names differ in; of one file, the last in its name."""
-    pieces = [re.split(r"(\d+)", str(file)) for file in files]
+    pieces = [re.split(r"(\d+)", file) for file in files]
     if len(files) == 1:
-        digits = re.findall(r"\d+", files[0].name)
+        digits = re.findall(r"\d+", Path(files[0]).name)
         return (int(digits[-1]),) if digits else None
     if len({len(p) for p in pieces}) > 1 or len({tuple(p[::2]) for p in pieces}) > 1:
         return None

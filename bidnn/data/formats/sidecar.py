@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,13 @@ from bidnn.data.formats.arrays import check_file
 from bidnn.data.formats.kinds import is_table
 from bidnn.data.formats.numbered import is_pattern, matching
 from bidnn.data.ids import as_ids
+from bidnn.data.mapping import MappedFile
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import readable
+
+if TYPE_CHECKING:
+    from bidnn.data.formats.tables.beside import TableColumns
 
 WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 
@@ -39,7 +43,7 @@ def with_ids(store: PairStore, file: str | None, column: str | None = None) -> P
 
 
 def check_count(store: PairStore, ids: NDArray[Any], file: str) -> PairStore:
-    """The rows with their ids.
+    """The rows with their ids, and what a table of them has besides.
 
     Raises:
         UserError: if there is not one for each.
@@ -49,7 +53,7 @@ def check_count(store: PairStore, ids: NDArray[Any], file: str) -> PairStore:
             f"{file}: {len(ids)} ids for the {len(store)} rows of {store.name}; one for each, in "
             "their order"
         )
-    return replace(store, ids=ids)
+    return replace(store, ids=ids, columns=_columns(file) or store.columns)
 
 
 def read_ids(file: str, column: str | None = None) -> NDArray[Any]:
@@ -87,6 +91,18 @@ def joined_ids(parts: Sequence[NDArray[Any]], file: str) -> NDArray[Any]:
     """
     texts = any(part.dtype.kind == "U" for part in parts)
     return as_ids(np.concatenate([part.astype(np.str_) if texts else part for part in parts]), file)
+
+
+def _columns(file: str) -> "TableColumns | None":
+    """What goes with the rows of a table of ids, or of the tables of a pattern."""
+    if not all(map(is_table, matching(file, "data.ids") if is_pattern(file) else [Path(file)])):
+        return None
+    # so late: pyarrow takes a tenth of a second
+    from bidnn.data.formats.tables.beside import TableColumns
+    from bidnn.data.formats.tables.files import open_table
+
+    table = open_table(file)
+    return TableColumns((table,), None, tuple(MappedFile.of(path) for path in table.files))
 
 
 def _of_table(file: str, column: str | None) -> NDArray[Any]:
