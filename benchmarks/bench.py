@@ -19,6 +19,7 @@ import linear
 import peer
 import shuffle
 import step
+import tables
 import text
 import torch
 from rows import HEAD, Row
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
         step.steps("step, paper's size, fast", step.PAPER, "fast", "≤ 0.75, aim 0.5")
     ],
     "libsvm": text.libsvm,
+    "tables": tables.tables,
     "large-train": large.train,
     "large-embed": large.embed,
     "large-narrow": large.narrow,

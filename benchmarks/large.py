@@ -37,14 +37,14 @@ def train(rows: int = ROWS) -> list[Row]:
         for epochs in EPOCHS:
             _drop_from_cache(folder)
             settings = ["data=npy", *mapped, f"trainer.max_epochs={epochs}", run]
-            seconds, peak = _measure("train", settings)
+            seconds, peak = measure("train", settings)
             times.append(seconds)
         first, second = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
         np.savez(folder / "both.npz", first=first, second=second)
         in_memory = []
         for epochs in EPOCHS:
             settings = ["data=npz", f"data.path={folder / 'both.npz'}"]
-            seconds, _ = _measure("train", [*settings, f"trainer.max_epochs={epochs}", run])
+            seconds, _ = measure("train", [*settings, f"trainer.max_epochs={epochs}", run])
             in_memory.append(seconds)
     steps = (EPOCHS[1] - EPOCHS[0]) * (rows // 128)
     ours, other = ((long - short) * 1000 / steps for short, long in (times, in_memory))
@@ -81,7 +81,7 @@ def embed(rows: int = ROWS // 4) -> list[Row]:
             _drop_from_cache(folder)
             settings = ["data=npy", *mapped, f"checkpoint={folder / 'model.pt'}"]
             settings += [f"output.path={folder / 'out.npy'}", f"hydra.run.dir={folder / 'run'}"]
-            seconds, peak = _measure("embed", settings)
+            seconds, peak = measure("embed", settings)
             speeds.append(seconds)
     ours = (rows - rows // 10) / (speeds[1] - speeds[0])
     other = _encoder(model)
@@ -112,11 +112,11 @@ def narrow(rows: int = 400_000) -> list[Row]:
         save_bundle(folder / "model.pt", Model(2, 2, NetworkConfig(hdn=2048, rep=2048)))
         settings = ["data=npy", *_features(folder, rows, (2, 2)), f"checkpoint={folder}/model.pt"]
         settings += [f"output.path={folder / 'out.npy'}", f"hydra.run.dir={folder / 'run'}"]
-        _, wide = _measure("embed", settings)
+        _, wide = measure("embed", settings)
         mapped = _features(folder, 25 * rows, (4, 4))
         settings = ["data=npy", *mapped, "model.rep=8", "trainer.max_steps=1000"]
         settings += [f"output.path={folder / 'out.npy'}", f"hydra.run.dir={folder / 'run'}"]
-        _, many = _measure("train", settings)
+        _, many = measure("train", settings)
     return [
         Row(
             name=f"memory, {count:,} rows of {size} + {size}",
@@ -146,7 +146,7 @@ def sparse(rows: int = 50_000, columns: int = 100_000) -> list[Row]:
                 write_libsvm(file, csr_array(hstack([words, image])), ["0"] * 1000)
         settings = ["data=libsvm", f"data.path={path}", f"data.mod1size={columns}"]
         settings += ["data.mod2size=32", "model.hdn=32", "model.rep=16", "trainer.max_epochs=1"]
-        _, peak = _measure("train", [*settings, f"hydra.run.dir={folder / 'run'}"])
+        _, peak = measure("train", [*settings, f"hydra.run.dir={folder / 'run'}"])
     return [
         Row(
             name=f"memory, {columns:,} sparse columns",
@@ -186,7 +186,7 @@ def _drop_from_cache(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _measure(program: str, settings: list[str]) -> tuple[float, float]:
+def measure(program: str, settings: list[str]) -> tuple[float, float]:
     """Seconds of a run, and the most memory of its own that it held, in GB."""
     command = [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *settings]
     started, peak = time.perf_counter(), 0

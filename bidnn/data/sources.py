@@ -148,8 +148,9 @@ class TableSource(Source):
         ignore_zeroes: a row of zeros is data, not a missing modality.
         val_path: a table to validate on, with the same columns.
         val_second_path: the second table to validate on.
-        cache: vectors are read once, into arrays in the folder `FILE.cache` beside it, which later
-            runs map; without it, into temporary ones, each time.
+        cache: vectors that cannot be mapped as they are, as in uncompressed Arrow, are read once,
+            into arrays in the folder `FILE.cache` beside it, which later runs map; without it,
+            into temporary ones, each time.
     """
 
     path: str | None = None

@@ -230,7 +230,12 @@ class PairStore:
 
 
 def find_present(
-    features: Features, mask: NDArray[Any] | None, *, ignore_zeroes: bool, name: str
+    features: Features,
+    mask: NDArray[Any] | None,
+    *,
+    ignore_zeroes: bool,
+    name: str,
+    ids: NDArray[Any] | None = None,
 ) -> NDArray[np.bool_]:
     """Tells which rows of a modality are there.
 
@@ -242,6 +247,7 @@ def find_present(
         mask: (rows,) true where present, or None.
         ignore_zeroes: zero rows are data.
         name: the modality and where it comes from, for messages.
+        ids: (rows,) likewise, or None.
 
     Returns:
         (rows,) bool.
@@ -275,8 +281,9 @@ def find_present(
         if not finite[there].all():
             row = rows_of_block.start + int(np.argmax(there & ~finite))
             where = features.where(row) if isinstance(features, Shards) else f"{name}, row {row}"
+            known = f", id {ids[row].item()!r}" if ids is not None and row < len(ids) else ""
             raise UserError(
-                f"{where} counted from 0: infinite, or NaN in a part of its columns; "
+                f"{where} counted from 0{known}: infinite, or NaN in a part of its columns; "
                 "a missing modality is NaN in all of them, or masked"
             )
     return present

@@ -89,14 +89,16 @@ def store_arrays(
         raise UserError(
             f"{name}: first has {first.shape[0]} rows, second {second.shape[0]}; they are pairs"
         )
+    known = None if ids is None else as_ids(ids, name)
     present = np.zeros((first.shape[0], 2), bool)
     masks = (present_first, present_second)
     for column, (values, mask) in enumerate(zip(given, masks, strict=True)):
         if values is not None:
             where = f"{name}, {_MODALITIES[column]}"
-            present[:, column] = find_present(values, mask, ignore_zeroes=ignore_zeroes, name=where)
+            present[:, column] = find_present(
+                values, mask, ignore_zeroes=ignore_zeroes, name=where, ids=known
+            )
     text = None if labels is None else label_texts(labels, name)
-    known = None if ids is None else as_ids(ids, name)
     return PairStore(first, second, present, text, name, ids=known)
 
 

@@ -1,6 +1,7 @@
 """Tables as rows, whoever wrote them, and what is answered to bad ones."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,8 @@ def written(how, table, folder):
     return path
 
 
+AS_THEY_ARE = ("arrow", "polars ipc", "hugging face")
+"""Of which the vectors are mapped in the file itself."""
 HOW = ("parquet", "pandas", "polars", "arrow", "lz4", "polars ipc", "hugging face", "folder")
 
 
@@ -111,13 +114,17 @@ def test_the_rows_are_those_of_the_npz(rows, tmp_path, how, cache):
         found = opened(path, cache=cache)
         assert_same(found, rows)
         assert is_mapped(found.first)
-        assert bool(found.files) == cache
-    assert len(list(tmp_path.rglob("meta.json"))) == cache
+        assert bool(found.files) == (cache or how in AS_THEY_ARE)
+    assert len(list(tmp_path.rglob("meta.json"))) == (cache and how not in AS_THEY_ARE)
 
 
 @pytest.mark.parametrize("kind", ["halffloat", "float", "double", "int8"])
 @pytest.mark.parametrize("make", [pa.list_, pa.large_list, "fixed"])
-def test_lists_of_every_kind_of_number_are_vectors(rows, tmp_path, kind, make):
+@pytest.mark.parametrize("form", ["parquet", "arrow", "complete arrow"])
+def test_lists_of_every_kind_of_number_are_vectors(rows, tmp_path, kind, make, form):
+    if form == "complete arrow":
+        whole = rows.complete
+        rows = store_arrays(rows.first[whole], rows.second[whole])
     scaled = [np.clip(values * 20, -99, 99) for values in (rows.first, rows.second)]
     numbers = pa.type_for_alias(kind)
     columns = {}
@@ -129,8 +136,16 @@ def test_lists_of_every_kind_of_number_are_vectors(rows, tmp_path, kind, make):
         expected = [np.zeros(size) if row is None else row for row in lists]
         columns[f"expected {name}"] = np.array(expected, np.float32)
     table = pa.table({"first": columns["first"], "second": columns["second"]})
-    parquet.write_table(table, tmp_path / "t.parquet")
-    found = opened(tmp_path / "t.parquet")
+    if form == "parquet":
+        parquet.write_table(table, tmp_path / "t")
+    else:
+        feather.write_feather(table, str(tmp_path / "t"), compression="uncompressed", chunksize=9)
+    found = opened(tmp_path / "t")
+    as_it_is = form == "complete arrow" or (form == "arrow" and make == "fixed")
+    assert as_it_is != (tmp_path / "t.cache").exists()
+    assert found.first.dtype == (
+        columns["first"].type.value_type.to_pandas_dtype() if as_it_is else "f4"
+    )
     for name, values in zip(("first", "second"), found.take(slice(None)), strict=True):
         np.testing.assert_array_equal(values, columns[f"expected {name}"])
     np.testing.assert_array_equal(found.present, rows.present)
@@ -318,6 +333,42 @@ def test_a_bad_table_is_one_line_with_its_place(rows, tmp_path, name, match):
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("meta.json"))
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("two lengths", r"column first, id 'vidéo 9': a vector of 2 values, and others have 3"),
+        ("null inside", r"column first, id 'vidéo 9': a null inside of its vector"),
+        ("nan inside", r"bad.arrow, .*row 7 counted from 0, id 'vidéo 9': infinite, or NaN in a"),
+        ("too large", r"bad.arrow, .*row 7 counted from 0, id 'vidéo 9': infinite, or NaN in a"),
+    ],
+)
+def test_a_bad_vector_that_is_mapped_is_named_too(rows, tmp_path, name, match):
+    complete = np.where(np.isnan(rows.first), 1, rows.first).astype("f4")
+    rows = replace(rows, first=complete, present=np.ones_like(rows.present))
+    settings = bad(name, tmp_path, rows)
+    table, path = parquet.read_table(settings["path"]), tmp_path / "bad.arrow"
+    feather.write_feather(table, str(path), compression="uncompressed")
+    with pytest.raises(ValueError, match=match):
+        TableSource(**settings | {"path": str(path)}).open(None)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_part_of_a_table_is_mapped_where_it_begins(rows, tmp_path):
+    table = pa.table({"first": list(rows.first[20:]), "second": list(rows.second[:20])})
+    for kind in (pa.list_(pa.float32()), pa.list_(pa.float32(), 3)):
+        column = pa.array(list(rows.first[20:]), kind).slice(3, 9)
+        part = pa.record_batch({"first": column, "second": table["second"].chunk(0).slice(3, 9)})
+        with pa.OSFile(str(tmp_path / "t"), "wb") as file, pa.ipc.new_file(file, part.schema) as to:
+            to.write_batch(part)
+            to.write_batch(part.slice(4))
+        found = opened(tmp_path / "t")
+        expected = rows.first[20:][[*range(3, 12), *range(7, 12)]]
+        np.testing.assert_array_equal(found.take(slice(None))[0], np.nan_to_num(expected))
+        order = np.array([13, 0, 9])
+        np.testing.assert_array_equal(found.take(order)[0], np.nan_to_num(expected[order]))
+        assert not (tmp_path / "t.cache").exists()
 
 
 def test_tables_that_cannot_be_joined_are_refused(rows, tmp_path):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -19,6 +20,7 @@ from bidnn.files import readable
 BATCH_BYTES = 16 * 2**20
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 _STREAM = b"\xff\xff\xff\xff"
+ArrowReader: TypeAlias = pa.RecordBatchFileReader | pa.RecordBatchStreamReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _schema(path: Path) -> pa.Schema:
     if is_parquet(path):
         with _parquet(path) as file:
             return file.schema_arrow
-    with _arrow(path) as reader:
+    with arrow_reader(path) as (reader, _):
         return reader.schema
 
 
@@ -172,21 +174,27 @@ def _rows_in_batch(file: parquet.ParquetFile, columns: Sequence[str]) -> int:
 
 
 @contextmanager
-def _arrow(path: Path) -> Iterator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader]:
+def arrow_reader(path: Path) -> Iterator[tuple[ArrowReader, int]]:
+    """Opens an Arrow file or stream, which is mapped; with the address at which it is."""
     with readable(path, "Arrow file"), pa.memory_map(str(path)) as mapped:
+        address = mapped.read_buffer(len(_STREAM)).address
+        mapped.seek(0)
         stream = mapped.read(4) == _STREAM
         mapped.seek(0)
         with (pa.ipc.open_stream if stream else pa.ipc.open_file)(mapped) as reader:
-            yield reader
+            yield reader, address
+
+
+def record_batches(reader: ArrowReader) -> Iterator[pa.RecordBatch]:
+    """All record batches of an Arrow file or stream."""
+    if isinstance(reader, pa.RecordBatchFileReader):
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return iter(reader)
 
 
 def _arrow_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with _arrow(path) as reader:
-        if isinstance(reader, pa.RecordBatchFileReader):
-            whole = (reader.get_batch(number) for number in range(reader.num_record_batches))
-        else:
-            whole = iter(reader)
-        for batch in whole:
+    with arrow_reader(path) as (reader, _):
+        for batch in record_batches(reader):
             part = batch.select(list(columns))
             rows = max(64, BATCH_BYTES * max(1, len(part)) // max(1, part.nbytes))
             for start in range(0, len(part), rows):

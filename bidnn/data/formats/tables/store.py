@@ -1,14 +1,17 @@
-"""Tables as rows: read once by pyarrow, into arrays on disk that later runs map."""
+"""Tables as rows: Arrow files mapped as they are, others read once into arrays that are mapped."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.formats.converted import PARTS, Columns, open_converted
 from bidnn.data.formats.tables.beside import TableColumns
 from bidnn.data.formats.tables.columns import check_vectors
 from bidnn.data.formats.tables.files import TableFiles, open_table
 from bidnn.data.formats.tables.filling import fill
+from bidnn.data.formats.tables.mapped import map_columns
+from bidnn.data.formats.tables.rows import read_names
 from bidnn.data.mapping import MappedFile
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -41,7 +44,12 @@ def read_table(
     tables = [open_table(name) for name in (path, second_path) if name is not None]
     columns = _resolve(tables, columns)
     files = [file for table in tables for file in table.files]
-    columns_beside = TableColumns(tuple(tables), columns.id, tuple(map(MappedFile.of, files)))
+    as_they_are = tuple(map(MappedFile.of, files))
+    columns_beside = TableColumns(tuple(tables), columns.id, as_they_are)
+    if len(tables) == 1:
+        store = _mapped(tables[0], columns, ignore_zeroes=ignore_zeroes, sizes=sizes)
+        if store is not None:
+            return replace(store, columns=columns_beside, files=as_they_are)
     given = Path(path)
     store = open_converted(
         files,
@@ -54,6 +62,28 @@ def read_table(
         sizes=sizes,
     )
     return replace(store, columns=columns_beside)
+
+
+def _mapped(
+    table: TableFiles, columns: Columns, *, ignore_zeroes: bool, sizes: tuple[int, int] | None
+) -> PairStore | None:
+    """The rows of a table whose vectors need not be converted; None if they do."""
+    names = {part: getattr(columns, part) for part in PARTS}
+    found = map_columns(table, [name for name in names.values() if name is not None])
+    if found is None:
+        return None
+    parts = {part: found[name] for part, name in names.items() if name is not None}
+    known = read_names(table, columns.id, columns.label)
+    return store_arrays(
+        *(parts[part].matrix if part in parts else None for part in PARTS),
+        labels=known.labels,
+        present_first=parts["first"].present if "first" in parts else None,
+        present_second=parts["second"].present if "second" in parts else None,
+        ids=known.ids,
+        ignore_zeroes=ignore_zeroes,
+        name=table.name,
+        sizes=sizes,
+    )
 
 
 def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:

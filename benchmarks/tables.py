@@ -1,0 +1,112 @@
+"""Parquet converted beside pyarrow's reading alone, and written beside npy.
+
+Reading and converting take turns in fresh processes, each after the files were dropped from the
+page cache; pyarrow reads the same columns with the same options and does nothing with them.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from large import ROOT, measure
+from pyarrow import parquet
+from rows import ROUNDS, Row
+
+from bidnn.architecture import NetworkConfig
+from bidnn.model.model import Model
+from bidnn.model.saved import save_bundle
+
+SIZES = (100, 512)
+ROWS = 1_000_000
+ALONE = """
+import sys
+from bidnn.data.formats.tables.files import open_table
+for batch in open_table(sys.argv[1]).batches(["first", "second"]):
+    pass
+"""
+CONVERTED = """
+import sys
+from bidnn.data.sources import TableSource
+TableSource(path=sys.argv[1], cache=False).open(None)
+"""
+
+
+def tables(rows: int = ROWS) -> list[Row]:
+    """Four rows: read, and the memory of training; written, and the memory of embedding."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "rows.parquet"
+        _write(path, rows)
+        alone, converted = _in_turn(path, ALONE, CONVERTED)
+        source = ["data=table", f"data.path={path}", f"hydra.run.dir={folder / 'run'}"]
+        settings = [*source, "trainer.max_epochs=1", "output.path=null"]
+        _, training = measure("train", settings)
+        save_bundle(folder / "model.pt", Model(*SIZES, NetworkConfig()))
+        settings = [*source, f"checkpoint={folder / 'model.pt'}"]
+        seconds, peaks = {}, {}
+        for suffix in ("npy", "parquet"):
+            output = folder / f"out.{suffix}"
+            times = []
+            for _ in range(ROUNDS):
+                output.unlink(missing_ok=True)
+                spent, peaks[suffix] = measure("embed", [*settings, f"output.path={output}"])
+                times.append(spent)
+            seconds[suffix] = min(times)
+    size = rows * sum(SIZES) * 4 / 1e9
+    memory = {"unit": "GB", "other": size, "against": "size of the features", "aim": "≤ 2 GB"}
+    return [
+        Row(
+            name=f"parquet converted, {size:.1f} GB",
+            ours=size / converted,
+            other=size / alone,
+            unit="GB/s",
+            against="pyarrow's reading alone",
+            aim="≥ 0.8",
+        ),
+        Row(name="memory while training on it", ours=training, **memory),
+        Row(
+            name="embedding, to parquet",
+            ours=rows / seconds["parquet"],
+            other=rows / seconds["npy"],
+            unit="rows/s",
+            against="the same to npy",
+            aim="≥ 0.7",
+        ),
+        Row(name="memory while embedding it", ours=peaks["parquet"], **memory),
+    ]
+
+
+def _write(path: Path, rows: int) -> None:
+    """Vectors as pandas and pyarrow write them, in row groups of 2¹⁶."""
+    draw = np.random.default_rng(0)
+    types = [pa.list_(pa.float32(), size) for size in SIZES]
+    schema = pa.schema([("id", pa.int64()), ("first", types[0]), ("second", types[1])])
+    with parquet.ParquetWriter(path, schema) as file:
+        for start in range(0, rows, 2**16):
+            count = min(2**16, rows - start)
+            hidden = draw.standard_normal((count, 8)).astype(np.float32)
+            columns = [pa.array(np.arange(start, start + count))]
+            for size, kind in zip(SIZES, types, strict=True):
+                mixing = draw.standard_normal((8, size)).astype(np.float32)
+                values = np.tanh(hidden @ mixing / 4).ravel()
+                columns.append(pa.FixedSizeListArray.from_arrays(pa.array(values), type=kind))
+            file.write_table(pa.table(columns, schema=schema))
+
+
+def _in_turn(path: Path, *codes: str) -> list[float]:
+    """The least seconds of each code, in processes of their own."""
+    seconds = [float("inf")] * len(codes)
+    for _ in range(ROUNDS):
+        for number, code in enumerate(codes):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=ROOT)
+            seconds[number] = min(seconds[number], time.perf_counter() - start)
+    return seconds
