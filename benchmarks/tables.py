@@ -46,8 +46,12 @@ def tables(rows: int = ROWS) -> list[Row]:
         source = ["data=table", f"data.path={path}", f"hydra.run.dir={folder / 'run'}"]
         settings = [*source, "trainer.max_epochs=1", "output.path=null"]
         _, training = measure("train", settings)
-        save_bundle(folder / "model.pt", Model(*SIZES, NetworkConfig()))
-        settings = [*source, f"checkpoint={folder / 'model.pt'}"]
+        save_bundle(folder / "model.pt", Model(*SIZES, NetworkConfig(hdn=256, rep=128)))
+        settings = [
+            *source[:2],
+            f"hydra.run.dir={folder / 'embed'}",
+            f"checkpoint={folder / 'model.pt'}",
+        ]
         seconds, peaks = {}, {}
         for suffix in ("npy", "parquet"):
             output = folder / f"out.{suffix}"

@@ -1,7 +1,6 @@
 """From rows and settings to a trained model: the one way in, for every program and for Python."""
 
 import logging
-import subprocess
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -36,6 +35,7 @@ from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.kept import digest, kept_coordinates
 from bidnn.training.loggers import keep_rows
 from bidnn.training.module import TrainingModule
+from bidnn.training.peers import Peers
 from bidnn.training.record import (
     SETTINGS_FILE,
     check_record,
@@ -44,7 +44,7 @@ from bidnn.training.record import (
     write_record,
 )
 from bidnn.training.resuming import METRICS_FILE, Begun, read_metrics, stopping
-from bidnn.training.signals import GRACE_S, taken_over
+from bidnn.training.signals import taken_over
 from bidnn.training.stepping import why_one_by_one
 from bidnn.training.trainer import build_trainer, check_monitors, trainer_settings
 
@@ -336,18 +336,8 @@ def _stoppable(trainer: Trainer) -> Iterator[None]:
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by Trainer
             if isinstance(callback, Checkpoints):
                 stack.enter_context(taken_over(callback.stop))
-        try:
-            yield
-        except BaseException:
-            procs = getattr(trainer.strategy.launcher, "procs", [])
-            peers = list(procs)
-            procs.clear()  # Lightning watches them, and kills this process when one has failed
-            for process in peers:
-                try:
-                    process.wait(GRACE_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-            raise
+        stack.enter_context(Peers(trainer.strategy.launcher))
+        yield
 
 
 @contextmanager

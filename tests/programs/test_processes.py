@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bidnn.programs.processes import own_arguments, program_of_this_process
-from tests.programs.running import ROOT, TINY, succeed
+from tests.programs.running import ROOT, TINY, run, succeed
 from tests.reading import arrays
 
 pytestmark = pytest.mark.slow
@@ -171,3 +171,23 @@ def test_tied_weights_can_be_sharded_over_processes(tmp_path):
     command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=Path(ROOT), env=environment, timeout=300, check=True)
+
+
+def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tmp_path):
+    (tmp_path / "mine" / "loss").mkdir(parents=True)
+    (tmp_path / "mine" / "loss" / "bad.yaml").write_text("_target_: bad.Bad\n")
+    (tmp_path / "mine" / "bad.py").write_text(
+        "import os\n"
+        "from bidnn.losses import LossConfig\n"
+        "class Bad(LossConfig):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        assert 'LOCAL_RANK' not in os.environ, 'only the first has a disk'\n"
+    )
+    own = ("--config-dir", "mine", "loss=bad", "hydra.run.dir=run")
+    ended = run("-m bidnn", "train", *own, *TINY, *DDP, cwd=tmp_path, fresh=True)
+    assert ended.status == 1
+    assert "only the first has a disk" in ended.err
+    line = "process 1 of this training ended with status 1; the others end"
+    assert line in ended.err
+    assert line in (tmp_path / "run" / "train.log").read_text()
