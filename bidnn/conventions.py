@@ -82,10 +82,9 @@ def unpacked(
         return plain[:, : first.mod1size], plain[:, first.mod1size :]
     if mod1size is None or not (second is None or _are_labels(second)):
         return first, second
-    size = np.shape(first)[1:]
-    if len(size) != 1 or (columns is not None and size[0] != columns):
-        return first, second
     whole = as_rows(first, "first").values
+    if whole.ndim != 2 or (columns is not None and whole.shape[1] != columns):
+        return first, second
     return whole[:, :mod1size], whole[:, mod1size:]
 
 
@@ -217,4 +216,17 @@ def as_seed(random_state: Any) -> int:  # noqa: ANN401 — None, a number or Num
         return int(random_state.randint(2**31))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31))
-    return int(random_state)
+    try:
+        return int(random_state)
+    except OverflowError as error:
+        raise ValueError(f"random_state={random_state}: a seed is a whole number") from error
+
+
+def not_fitted(message: str) -> Exception:
+    """A RuntimeError, and scikit-learn's NotFittedError."""
+    from sklearn.exceptions import NotFittedError
+
+    class NotTrainedError(NotFittedError, RuntimeError):  # type: ignore[misc]  # untyped
+        """Nothing is trained yet."""
+
+    return NotTrainedError(message)

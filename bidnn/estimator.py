@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bidnn.conventions import Conventions, as_seed, unpacked
+from bidnn.conventions import Conventions, as_seed, not_fitted, unpacked
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.frames import Rows, as_rows, check_columns, contain, same_ids
 from bidnn.data.store import PairStore, Reading
@@ -135,7 +135,7 @@ class BiDNN(Conventions):
         known = self._model.reading if self._model else Reading()
         if self.config.load_model and X is None:
             known = reading_of(Path(self.config.load_model))
-        self._store = read_rows(self.config, X, labels, known.index_base, ids)
+        self._store = read_rows(self._sized_config(), X, labels, known.index_base, ids)
         return self
 
     def train(self) -> Self:
@@ -152,13 +152,21 @@ class BiDNN(Conventions):
         self._train(self._rows(), self.recipe or PAPER, given)
         return self
 
-    def predict(self) -> NDArray[np.float32]:
-        """The rows of `load_dataset`, embedded (rows, rep), or with `crossmodal` completed."""
+    def predict(self, X: Any = None) -> NDArray[np.float32]:  # noqa: ANN401, N803
+        """Rows embedded, (rows, rep), or with `crossmodal` completed.
+
+        Args:
+            X: as for `load_dataset`, or of `pack`; None: its rows.
+
+        Raises:
+            UserError: if X has other columns than in training.
+            RuntimeError: if nothing was trained or loaded, or there are no rows.
+        """
+        rows = self._rows() if X is None else self._taken(X)[1]
         kind = OutputKind.crossmodal if self.config.crossmodal else OutputKind.embedding
-        blocks = infer(self._trained(), self._rows(), kind, l2_norm=self.config.l2_norm)
-        rows = [_row(block) for block in blocks]
+        blocks = infer(self._trained(), rows, kind, l2_norm=self.config.l2_norm)
         width = sum(widths(self._trained(), kind))
-        return np.concatenate([np.empty((0, width), np.float32), *rows])
+        return np.concatenate([np.empty((0, width), np.float32), *map(_row, blocks)])
 
     def fit(
         self,
@@ -192,7 +200,6 @@ class BiDNN(Conventions):
         rows = as_rows(first, "first"), as_rows(second, "second")
         known = same_ids(*rows) if ids is None else ids
         store = store_arrays(rows[0].values, rows[1].values, ids=known)
-        self.config = replace(self.config, mod1size=store.mod1size, mod2size=store.mod2size)
         self.n_features_in_ = store.mod1size + store.mod2size
         given = {name: getattr(self.config, name) for name in self._given}
         self._train(store, self.recipe or RECIPE, given, callbacks)
@@ -333,6 +340,13 @@ class BiDNN(Conventions):
                 files = [file for file in read if file]
                 check_replaces_nothing(written, config.write_after, files, name)
 
+    def _sized_config(self) -> Config:
+        """The settings, with the model's sizes where none are given."""
+        if self._model is None or self.config.mod1size is not None:
+            return self.config
+        first, second = self._sizes
+        return replace(self.config, mod1size=first, mod2size=second)
+
     def _rows(self) -> PairStore:
         if self._store is None:
             raise RuntimeError("no rows yet; call load_dataset first")
@@ -370,7 +384,7 @@ class BiDNN(Conventions):
 
     def _trained(self) -> Model:
         if self._model is None:
-            raise RuntimeError("nothing is trained yet; call train or fit, or use bidnn.load")
+            raise not_fitted("nothing is trained yet; call train or fit, or use bidnn.load")
         return self._model
 
 

@@ -7,9 +7,10 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.exceptions import NotFittedError
 
 import bidnn
-from bidnn import BiDNN, Config
+from bidnn import BiDNN, Config, pack
 from bidnn.errors import UserError
 from tests.reading import arrays
 
@@ -27,6 +28,17 @@ def pairs():
 
 def quick(**more):
     return BiDNN(**{"hdn": 16, "rep": 8, "epochs": 3, "batch_size": 16, "verbosity": 0, **more})
+
+
+def test_predict_embeds_the_rows_that_it_is_given(pairs):
+    net = quick(epochs=1).fit(*pairs)
+    both = np.hstack(pairs)
+    for rows in (both, pack(*pairs), sparse.csr_array(both)):
+        np.testing.assert_array_equal(net.predict(rows), net.transform(*pairs))
+    np.testing.assert_array_equal(net.load_dataset(both).predict(), net.predict(both))
+    assert (net.config.mod1size, net.config.mod2size) == (None, None)  # as it was given
+    with pytest.raises(ValueError, match="features of 7"):
+        net.predict(both[:, :-1])
 
 
 def test_the_originals_way_works_field_by_field(pairs):
@@ -184,8 +196,9 @@ def test_mistakes_are_refused(pairs, tmp_path):
             quick(**more).fit(*pairs)
     with pytest.raises(ValueError, match="first has 80 rows, second 79"):
         quick().fit(pairs[0], pairs[1][1:])
-    with pytest.raises(RuntimeError, match="nothing is trained"):
-        quick().transform(*pairs)
+    for error in (RuntimeError, NotFittedError):
+        with pytest.raises(error, match="nothing is trained"):
+            quick().transform(*pairs)
     with pytest.raises(RuntimeError, match="load_dataset"):
         quick().train()
     with pytest.raises(ValueError, match="mod1size and mod2size are not set"):

@@ -73,11 +73,21 @@ def as_rows(values: Any, name: str) -> Rows:  # noqa: ANN401 — of any of these
 
 
 def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matrix
-    """An array, a sparse matrix or lists as what `store_arrays` takes."""
+    """An array, a sparse matrix or lists as what `store_arrays` takes.
+
+    Raises:
+        UserError: if it is of complex numbers.
+        TypeError, ValueError: if it is of objects of which some are no numbers.
+    """
+    if getattr(getattr(values, "dtype", None), "kind", "") == "c":
+        raise UserError("Complex data not supported; give real and imaginary parts as columns")
     if sparse.issparse(values):
         real = values.dtype.kind in "biuf"  # what is not is refused by `store_arrays`
         return sparse.csr_array(values, dtype=np.float32 if real else None)
-    return values if np.ma.isMaskedArray(values) else np.asarray(values)
+    if np.ma.isMaskedArray(values):
+        return values
+    plain = np.asarray(values)
+    return plain.astype(np.float32) if plain.dtype.kind == "O" and plain.ndim == 2 else plain
 
 
 def same_ids(first: Rows | None, second: Rows | None) -> NDArray[Any] | None:

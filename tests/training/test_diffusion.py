@@ -132,6 +132,16 @@ def test_what_cannot_be_predicted_stays_near_the_mean():
     assert (guess**2).mean() < 0.1
 
 
+def test_a_modality_of_one_column_is_predicted_as_one_of_two_alike():
+    draw = np.random.default_rng(0)
+    source = draw.normal(size=(60, 5)).astype(np.float32)
+    target = (source[:50] @ draw.normal(size=(5, 1))).astype(np.float32)
+    alone = predicted(source[:50], target, source[50:])
+    twice = predicted(source[:50], np.hstack([target, target]), source[50:])
+    assert alone.shape == (10, 1)
+    np.testing.assert_allclose(twice, np.hstack([alone, alone]), rtol=1e-4, atol=1e-5)
+
+
 def test_complete_rows_stay_as_they_are_when_others_are_completed():
     store, _ = clustered()
     parts = [unit(part) for part in store.take(slice(None))]

@@ -43,7 +43,10 @@ def predicted(source: Rows, target: Rows, queries: Rows) -> Rows:
     scale = float((source.astype(np.float64) ** 2).sum()) / min(source.shape)
     folds = 5
     tried = [Ridge(alpha=scale * share, fit_intercept=False) for share in RIDGES]
-    guesses = [cross_val_predict(ridge, source, target, cv=folds) for ridge in tried]
+    flat = target.ravel() if target.shape[1] == 1 else target  # as scikit-learn wants one column
+    guesses = [
+        cross_val_predict(ridge, source, flat, cv=folds).reshape(target.shape) for ridge in tried
+    ]
     errors = [float(((guess - target) ** 2).sum()) for guess in guesses]
     best = int(np.argmin(errors))
     by_rows = mean_of_nearest(source, target, None)
@@ -51,7 +54,7 @@ def predicted(source: Rows, target: Rows, queries: Rows) -> Rows:
         np.stack([guesses[best].ravel(), by_rows.ravel()], axis=1).astype(np.float64),
         target.ravel().astype(np.float64),
     )
-    line = tried[best].fit(source, target).predict(queries)
+    line = tried[best].fit(source, flat).predict(queries).reshape(len(queries), -1)
     found = weights[0] * line + weights[1] * mean_of_nearest(source, target, queries)
     return np.asarray(found, dtype=np.float32)
 
