@@ -1,9 +1,12 @@
 """The Python interface: the original's verbs, and scikit-learn's, on one class."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -174,6 +177,7 @@ class BiDNN(Conventions):
         second: Any = None,  # noqa: ANN401 — see `as_rows`
         *,
         ids: ArrayLike | None = None,
+        validation: tuple[Any, Any] | None = None,
         callbacks: Sequence["Callback"] = (),
     ) -> Self:
         """Trains on the rows in which both modalities are there, or as the recipe says.
@@ -185,6 +189,8 @@ class BiDNN(Conventions):
             second: (rows, mod2size) likewise; None, or labels: `first` has both, see `pack`.
             ids: (rows,) texts or whole numbers, no two alike, kept for `fname_out`; None: those of
                 a pandas index or a column `id`, if there is one.
+            validation: first and second, likewise, to validate on; None: a twentieth of the
+                complete rows, or as `data__val_fraction` says.
             callbacks: Lightning's, or your own.
 
         Raises:
@@ -200,9 +206,16 @@ class BiDNN(Conventions):
         rows = as_rows(first, "first"), as_rows(second, "second")
         known = same_ids(*rows) if ids is None else ids
         store = store_arrays(rows[0].values, rows[1].values, ids=known)
+        others = None
+        if validation is not None:
+            held = [
+                as_rows(part, f"validation, {name}")
+                for part, name in zip(validation, MODALITIES, strict=True)
+            ]
+            others = store_arrays(held[0].values, held[1].values, name="validation")
         self.n_features_in_ = store.mod1size + store.mod2size
         given = {name: getattr(self.config, name) for name in self._given}
-        self._train(store, self.recipe or RECIPE, given, callbacks)
+        self._train(store, self.recipe or RECIPE, given, callbacks, others)
         self._columns = rows[0].columns, rows[1].columns
         return self
 
@@ -299,8 +312,10 @@ class BiDNN(Conventions):
         recipe: str,
         given: Mapping[str, Any],
         callbacks: Sequence["Callback"] = (),
+        validation: PairStore | None = None,
     ) -> None:
         # Lightning and Hydra are a second of starting, which embedding does without.
+        from bidnn.programs.quoting import setting
         from bidnn.programs.settings import compose_training, split_settings
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
@@ -316,16 +331,22 @@ class BiDNN(Conventions):
             fixed.append("callbacks.progress=null")
         if self.config.fname_out is None:
             fixed.append("output.path=null")
-        with ALONE:
-            training = compose_training([*fixed, *choices], values, words=words, folders=own)
-        more: list[Callback] = list(callbacks)
-        if self.config.save_model:
-            more.append(WriteModel(self.config.save_model, training.output))
-        quiet_lightning()
-        reading = replace(store.reading, ignore_zeroes=self.config.ignore_zeroes)
-        store = replace(store, reading=reading)
-        with ALONE, said(self.config.verbosity):
-            fitted = fit(training, store, callbacks=more, words=PYTHON)
+        with ExitStack() as stack:
+            stack.enter_context(ALONE)
+            composed = partial(compose_training, values=values, words=words, folders=own)
+            training = composed([*fixed, *choices])
+            if training.run_dir is None and training.callbacks.get("best"):  # a file, for a while
+                folder = stack.enter_context(TemporaryDirectory(prefix="bidnn-"))
+                fixed[fixed.index("run_dir=null")] = setting("run_dir", folder)
+                training = composed([*fixed, *choices])
+            more: list[Callback] = list(callbacks)
+            if self.config.save_model:
+                more.append(WriteModel(self.config.save_model, training.output))
+            quiet_lightning()
+            reading = replace(store.reading, ignore_zeroes=self.config.ignore_zeroes)
+            store = replace(store, reading=reading)
+            stack.enter_context(said(self.config.verbosity))
+            fitted = fit(training, store, callbacks=more, words=PYTHON, validation=validation)
         self._model, self._metrics = fitted.model, fitted.metrics
 
     def _check_outputs(self) -> None:

@@ -1,11 +1,13 @@
 """The Python interface: the original's verbs and scikit-learn's."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from lightning import Callback
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
@@ -28,6 +30,36 @@ def pairs():
 
 def quick(**more):
     return BiDNN(**{"hdn": 16, "rep": 8, "epochs": 3, "batch_size": 16, "verbosity": 0, **more})
+
+
+def test_early_stopping_and_rows_to_validate_on_need_no_folder(pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = tuple(part[:20] + np.float32(0.01) for part in pairs)
+    seen = {}
+
+    class Look(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            seen[trainer.current_epoch] = float(trainer.callback_metrics["val/loss"])
+            data = trainer.datamodule
+            assert len(data.val_rows) == 20
+            np.testing.assert_array_equal(data.val_store.first, other[0])
+
+    settings = {"recipe": "digits", "optimizer.lr": 1.0}
+    stops = {"callbacks": "early_stopping", "callbacks.early_stopping.patience": 2}
+    net = quick(epochs=40, **settings, **stops)
+    net.fit(*pairs, validation=other, callbacks=[Look()])
+    epochs = max(seen) + 1
+    assert epochs < 40
+    best = min(seen, key=seen.get)
+    assert best == epochs - 3
+    assert net.metrics["val/loss"] == pytest.approx(seen[max(seen)])
+    shorter = quick(epochs=best + 1, **settings)
+    shorter.fit(*pairs, validation=other)
+    np.testing.assert_array_equal(net.transform(*pairs), shorter.transform(*pairs))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"validation: 3 \+ 4 columns, but"):
+        quick().fit(*pairs, validation=(other[0], other[1][:, :4]))
 
 
 def test_predict_embeds_the_rows_that_it_is_given(pairs):

@@ -81,6 +81,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     words: Words = SETTINGS,
     start: Model | None = None,
+    validation: PairStore | None = None,
 ) -> Fitted:
     """One training, whole: rows are split, a model is made, trained, used and kept as configured.
 
@@ -93,6 +94,7 @@ def fit(
         callbacks: Lightning's or the caller's own, besides those of the settings.
         words: how the caller writes a setting, for advice.
         start: a model to train on; None for `config.checkpoint`, or a fresh one.
+        validation: the rows to validate on; None for those of the settings.
 
     Returns:
         The model, and what was measured.
@@ -104,7 +106,7 @@ def fit(
     # The first of several processes holds the folder for all.
     holds = getattr(rank_zero_only, "rank", 0) == 0
     with ALONE, held(folder) if folder is not None and holds else nullcontext():
-        return _fit(config, store, folder, callbacks, words, start)
+        return _fit(config, store, folder, callbacks, words, start, validation)
 
 
 def _fit(
@@ -114,6 +116,7 @@ def _fit(
     callbacks: Sequence[Callback],
     words: Words,
     start: Model | None,
+    validation: PairStore | None,
 ) -> Fitted:
     given = config
     config = replace(
@@ -124,7 +127,7 @@ def _fit(
     )
     check_paths(config.loss, config.model)
     last = _checkpoint_to_resume(config, folder)
-    data = pair_data(config, store)
+    data = pair_data(config, store, validation)
     log.info(store.describe())
     settings = plain_settings({key: getattr(given, key) for key in DECIDING})
     record = {} if folder is None else describe_run(settings, store)
@@ -183,11 +186,14 @@ def _fit(
     return Fitted(module.model.cpu().eval(), metrics)
 
 
-def pair_data(config: TrainConfig, store: PairStore) -> PairDataModule:
-    """Splits the rows into those that train and those that validate."""
-    source = config.data
-    local = read_alike(with_local_files(source, validation=True), store.reading)
-    other = local.open_validation((store.mod1size, store.mod2size))
+def pair_data(
+    config: TrainConfig, store: PairStore, validation: PairStore | None = None
+) -> PairDataModule:
+    """Splits the rows into those that train and those that validate, which may be others."""
+    source, other = config.data, validation
+    if other is None:
+        local = read_alike(with_local_files(source, validation=True), store.reading)
+        other = local.open_validation((store.mod1size, store.mod2size))
     return PairDataModule(
         store,
         batch_size=source.batch_size,
