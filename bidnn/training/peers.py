@@ -16,19 +16,24 @@ STOPPED = {0, *(128 + number for number in SIGNALS)}
 """Exit statuses of processes that came to an end, or were told to stop."""
 
 
-class Peers(threading.Thread):
-    """Ends the training when one of them has failed, with a line and status 1.
+FIRST = "BIDNN_FIRST"
+"""An environment variable: the process that started this one to train with it."""
 
-    Lightning would kill this process within seconds, whatever it is at, and say nothing. Here it
-    has time to find out by itself, from what it does together with them; where it cannot, as when
-    it waits for a process to come that has failed, it is ended.
+
+class Peers(threading.Thread):
+    """Ends the training when one of its processes has failed, with a line and status 1.
+
+    Lightning would kill the first process within seconds, whatever it is at, and say nothing. Here
+    it has time to find out by itself, from what it does together with them; where it cannot, as
+    when it waits for a process to come that has failed, it is ended. So are the others when the
+    first is gone.
     """
 
     def __init__(self, launcher: Any) -> None:  # noqa: ANN401 — Lightning's, of a strategy; or None
         """Looks at them from the block's begin to its end.
 
         Args:
-            launcher: that starts processes, once the training begins.
+            launcher: that starts processes, once the training begins, unless this is one of them.
         """
         super().__init__(name="bidnn-peers", daemon=True)
         self._launcher = launcher
@@ -36,8 +41,11 @@ class Peers(threading.Thread):
         self._known: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        """Begins to look, where there is what starts processes."""
-        if hasattr(self._launcher, "procs"):
+        """Begins to look, where there is somebody to look at."""
+        if self._follows():
+            self.start()
+        elif hasattr(self._launcher, "procs"):
+            os.environ[FIRST] = str(os.getpid())
             self.start()
         return self
 
@@ -49,6 +57,8 @@ class Peers(threading.Thread):
     ) -> None:
         """Leaves none behind."""
         self._left.set()
+        if not self._follows():
+            os.environ.pop(FIRST, None)
         if kind is None:
             return
         self._take()
@@ -61,22 +71,36 @@ class Peers(threading.Thread):
     def run(self) -> None:
         """Until the block ends."""
         while not self._left.wait(LOOK_S):
-            procs = getattr(self._launcher, "procs", [])
-            self._known = list(procs) or self._known
+            if self._follows():
+                if os.getppid() != int(os.environ[FIRST]):
+                    self._end("the process that started this one has ended; this one ends")
+                continue
+            self._known = list(self._launcher.procs) or self._known
             ended = [(number, p.poll()) for number, p in enumerate(self._known, start=1)]
             failed = [(number, status) for number, status in ended if status]
-            if not failed:
-                continue
-            self._take()
-            if self._left.wait(GRACE_S) or all(status in STOPPED for _, status in failed):
-                return
-            log.error(
-                "process %d of this training ended with status %d; the others end", *failed[0]
-            )
-            logging.shutdown()
-            for process in self._known:
-                process.kill()
-            os._exit(1)
+            if failed:
+                self._take()
+                if all(status in STOPPED for _, status in failed):
+                    return  # and so was this one, which saves what there is
+                number, status = failed[0]
+                self._end(
+                    f"process {number} of this training ended with status {status}; the others end"
+                )
+
+    @staticmethod
+    def _follows() -> bool:
+        """Whether another one started this process; what the first runs besides is none."""
+        return FIRST in os.environ and os.environ.get("LOCAL_RANK", "0") != "0"
+
+    def _end(self, why: str) -> None:
+        """Ends this process and those that it started, unless it ends by itself."""
+        if self._left.wait(GRACE_S):
+            return
+        log.error(why)
+        logging.shutdown()
+        for process in self._known:
+            process.kill()
+        os._exit(1)
 
     def _take(self) -> None:
         """Takes them from Lightning, which kills this process when one has failed."""

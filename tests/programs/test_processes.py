@@ -5,13 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bidnn.programs.processes import own_arguments, program_of_this_process
-from tests.programs.running import ROOT, TINY, run, succeed
+from tests.programs.running import ROOT, TINY, run, start, succeed
 from tests.reading import arrays
 
 pytestmark = pytest.mark.slow
@@ -191,3 +192,26 @@ def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tm
     line = "process 1 of this training ended with status 1; the others end"
     assert line in ended.err
     assert line in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_process_whose_first_is_killed_before_they_meet_does_not_outlive_it(tmp_path):
+    (tmp_path / "mine" / "loss").mkdir(parents=True)
+    (tmp_path / "mine" / "loss" / "slow.yaml").write_text("_target_: slow.Slow\n")
+    (tmp_path / "mine" / "slow.py").write_text(
+        "import os, pathlib, time\n"
+        "from bidnn.losses import LossConfig\n"
+        "class Slow(LossConfig):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        if 'LOCAL_RANK' in os.environ:\n"
+        "            pathlib.Path('peer').write_text(str(os.getpid()))\n"
+        "            time.sleep(3)\n"
+    )
+    own = ("--config-dir", "mine", "loss=slow", "hydra.run.dir=run")
+    process = start("-m bidnn", "train", *own, *TINY, *DDP, cwd=tmp_path, fresh=True)
+    until = time.monotonic() + 120
+    while not (tmp_path / "peer").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    _, said = process.communicate(timeout=120)  # which the other one, too, would keep open
+    assert "the process that started this one has ended; this one ends" in said
