@@ -34,7 +34,8 @@ class CompiledSteps:
     """Does for the batches of a chunk what backward and `optimizer.step` do.
 
     On a GPU all steps of a chunk are one CUDA graph, which draws its random numbers by the seed of
-    the chunk's first batch.
+    the chunk's first batch. With several processes a step is two functions, between which the
+    gradients are averaged.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CompiledSteps:
         optimizer: torch.optim.Optimizer,
         config: OptimizerConfig,
         batch: int,
+        average: Callable[[Tensor], None] | None = None,
     ) -> None:
         """Compiles nothing yet; the first batch does.
 
@@ -53,6 +55,8 @@ class CompiledSteps:
             optimizer: built by `config` over the network's parameters, in their order.
             config: of the optimiser.
             batch: rows of a batch.
+            average: makes of all gradients, one below the other, their mean over processes; None:
+                there is one process.
 
         Raises:
             ValueError: if there is no C++ compiler, which compiling for the CPU needs.
@@ -66,8 +70,10 @@ class CompiledSteps:
         self._batch = batch
         self._rate = torch.zeros((), device=device)
         self._compiles = True
-        self._captured = Captured(self._steps) if device.type == "cuda" else None
+        captures = device.type == "cuda" and average is None
+        self._captured = Captured(self._steps) if captures else None
         self.names: list[str] = []
+        self._step: Callable[..., tuple[Tensor, Terms]]
 
         def losses_of(
             values: list[Tensor],
@@ -87,8 +93,33 @@ class CompiledSteps:
                 config.update(value, gradient, state, rate)
             return torch.stack(list(losses.values())), dict(losses)
 
-        compiled = torch.compile(step, dynamic=False, fullgraph=True, options=OPTIONS)
-        self._step = partial(compiled, values, states, self._rate)
+        def gradients_of(
+            values: list[Tensor], *batch: Tensor | None
+        ) -> tuple[Tensor, Tensor, Terms]:
+            gradients, losses = grad(losses_of, has_aux=True)(values, *batch)
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            return flat, torch.stack(list(losses.values())), dict(losses)
+
+        def update(
+            values: list[Tensor], states: list[list[Tensor]], rate: Tensor, flat: Tensor
+        ) -> None:
+            parts = torch.split(flat, [value.numel() for value in values])
+            for value, part, state in zip(values, parts, states, strict=True):
+                config.update(value, part.view_as(value), state, rate)
+
+        def step_together(*batch: Tensor | None) -> tuple[Tensor, Terms]:
+            flat, losses, named = first_half(values, *batch)
+            assert average is not None
+            average(flat)
+            second_half(values, states, self._rate, flat)
+            return losses, named
+
+        compiled = partial(torch.compile, dynamic=False, fullgraph=True, options=OPTIONS)
+        if average is None:
+            self._step = partial(compiled(step), values, states, self._rate)
+        else:
+            first_half, second_half = compiled(gradients_of), compiled(update)
+            self._step = step_together
 
     def __call__(
         self, rates: Sequence[float], rows: Sequence[Tensor | None], seed: Callable[[int], None]

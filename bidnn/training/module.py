@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
-from bidnn.errors import UserError
 from bidnn.losses import Loss
 from bidnn.model.model import Model
 from bidnn.model.saved import check_weights, describe_model
@@ -119,11 +118,6 @@ class TrainingModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Decides on the precision, now that the device is known."""
-        if self.speed.compile and self.trainer.world_size > 1:
-            raise UserError(
-                f"speed.compile=true is for one process, and there are {self.trainer.world_size}; "
-                "set speed.compile=false"
-            )
         self._bf16 = self.speed.takes_bf16(self.operations(self._data().batch_size), self.device)
         if self.automatic_optimization and self.speed.compile:
             self._objective = compiled_loss(self._losses, self.device)
@@ -188,6 +182,7 @@ class TrainingModule(LightningModule):
                 optimizer,
                 self.optimizer,
                 len(rows[0]) // count,
+                self._average if self.trainer.world_size > 1 else None,
             )
         rates, schedule = [], self._schedule()
         for _ in range(count):
@@ -195,6 +190,11 @@ class TrainingModule(LightningModule):
             self._count_step(schedule)
         terms = self._compiled(rates, rows, lambda number: self._seed(before + number))
         return self._compiled.names, terms
+
+    def _average(self, gradients: Tensor) -> None:
+        """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""
+        torch.distributed.all_reduce(gradients)
+        gradients /= self.trainer.world_size
 
     def _schedule(self) -> LambdaLR | None:
         schedule = self.lr_schedulers()

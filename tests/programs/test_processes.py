@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -172,6 +173,21 @@ def test_tied_weights_can_be_sharded_over_processes(tmp_path):
     command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=Path(ROOT), env=environment, timeout=300, check=True)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no compiler")
+def test_compiled_steps_of_two_processes_are_the_plain_ones(tmp_path):
+    found = {}
+    for name, more in (("plain", ()), ("fast", ("speed.compile=true",))):
+        rest = ("trainer.max_epochs=3", "optimizer=adam", "optimizer.schedule=cosine")
+        settings = (*TINY, *DDP, "trainer.devices=2", *rest, f"hydra.run.dir={name}")
+        succeed(TRAIN, *settings, *more, cwd=tmp_path, fresh=True)
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        found[name] = metrics, arrays(tmp_path / name / "embedding_final.npz")["embedding"]
+    assert "compiled the training step" in (tmp_path / "fast" / "train.log").read_text()
+    for key in ("train/loss", "val/loss"):
+        assert found["fast"][0][key] == pytest.approx(found["plain"][0][key], rel=1e-5)
+    np.testing.assert_allclose(found["fast"][1], found["plain"][1], atol=1e-4)
 
 
 def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tmp_path):
