@@ -18,6 +18,7 @@ PROGRAMS = {
     "embed": "embed or complete rows with a trained model",
     "evaluate": "say what the vectors in a file are worth",
     "compare": "methods side by side, as more rows miss a modality",
+    "tune": "search for the best settings of a training",
     "convert": "features in another file format",
     "index": "make an embedding searchable",
     "search": "find the nearest rows of an embedding",

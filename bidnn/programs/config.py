@@ -1,6 +1,7 @@
 """The configuration of the programs, typed: what conf/ may choose from and what it may not say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,61 @@ class CompareConfig:
     data: Any = MISSING
 
 
+class Sampler(Enum):
+    """How trials are drawn: `tpe` learns from those that have ended, `random` does not."""
+
+    tpe = "tpe"
+    random = "random"
+
+
+@dataclass(slots=True, kw_only=True)
+class TuneConfig:
+    """Searches for the settings of a training that are best by a metric, trial by trial.
+
+    All other settings are those of the trainings, as `bidnn train` takes them.
+
+    Attributes:
+        trials: how many there are to be in all, of all processes, resumed ones included.
+        space: ranges by key; a file of conf/space, and `space.KEY=RANGE`: choice(a,b,c),
+            int(low,high), float(low,high), log(low,high); null takes a key out.
+        objective: the metric that is made best, by the name that a training logs it under; losses
+            and errors are to be low, all else high.
+        prune: whether trials are ended early: those that after some tenths of the training are
+            worse than the median of the others there (from the sixth trial on, after three tenths).
+        sampler: how trials are drawn, see `Sampler`.
+        seed: of the draws, and of each training.
+        resume: go on with the study in this run's folder: auto, if there is one; true refuses to
+            begin one; false refuses to go on. Processes in one folder share its trials.
+        gone: machines that will not come back, by name: what they had begun is trained again.
+        train: settings of all trainings; what is no setting of this program is put here.
+        run_dir: the study's folder; set by Hydra.
+    """
+
+    trials: int = 50
+    space: dict[str, Any] = field(default_factory=dict)
+    objective: str = "agreement"
+    prune: bool = True
+    sampler: Sampler = Sampler.tpe
+    seed: int = 0
+    resume: Any = "auto"
+    gone: list[str] = field(default_factory=list)
+    train: list[str] = field(default_factory=list)
+    run_dir: str = MISSING
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            UserError: naming the key.
+        """
+        if self.trials < 1:
+            raise UserError(f"trials={self.trials}: must be at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed={self.seed}: must be in [0, 2^32)")
+        if self.resume not in (True, False, "auto"):
+            raise UserError(f"resume={self.resume}: must be true, false or auto")
+
+
 @dataclass(slots=True, kw_only=True)
 class IndexConfig:
     """Makes an embedding searchable: its vectors, mapped, and what is known of their rows.
@@ -201,6 +257,7 @@ PROGRAMS: dict[str, type] = {
     "embed": EmbedConfig,
     "convert": ConvertConfig,
     "compare": CompareConfig,
+    "tune": TuneConfig,
     "index": IndexConfig,
     "search": SearchConfig,
 }

@@ -111,7 +111,7 @@ def hydra_program(name: str) -> Callable[[], None]:
                 sys.stdout.write(explain(name, given))
                 return
             register()
-            sys.argv[1:] = flags_first(named_file(name, own_arguments(sys.argv[1:])))
+            sys.argv[1:] = for_hydra(name, own_arguments(sys.argv[1:]))
             peer = program_of_this_process() is not None
             with taken_over(stopping.note if peer else stopping.end_jobs):
                 try:
@@ -158,8 +158,24 @@ def named_file(program: str, arguments: list[str]) -> list[str]:
     return [setting("file", word), *arguments[1:]]
 
 
+def for_hydra(program: str, arguments: list[str]) -> list[str]:
+    """A command line as Hydra takes it."""
+    flags, settings = apart(named_file(program, arguments))
+    if program == "tune":
+        from bidnn.programs.tuning.arguments import as_hydra
+
+        settings = as_hydra(settings)
+    return [*flags, *settings]
+
+
 def flags_first(arguments: Iterable[str]) -> list[str]:
     """A command line with its flags in front: argparse takes settings in one piece."""
+    flags, settings = apart(arguments)
+    return [*flags, *settings]
+
+
+def apart(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The flags of a command line, and its settings."""
     flags, settings = [], []
     given = iter(arguments)
     for argument in given:
@@ -167,7 +183,7 @@ def flags_first(arguments: Iterable[str]) -> list[str]:
             flags += [argument, *([next(given, "")] if argument in WITH_VALUE else [])]
         else:
             settings.append(argument)
-    return [*flags, *settings]
+    return flags, settings
 
 
 def prepare_process() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from bidnn.programs.config import CONF, PROGRAMS
 from bidnn.programs.docs import Settings, first_clause, summary
 from bidnn.programs.settings import compose_program, find_classes
+from bidnn.programs.tuning.arguments import as_hydra, is_own
 
 DAILY = {
     "train": (
@@ -20,6 +21,7 @@ DAILY = {
     ),
     "convert": ("data.path", "data.first", "data.second", "output.path", "output.zero_based"),
     "compare": ("data.path", "methods", "common", "rates", "seeds"),
+    "tune": ("space", "trials", "objective", "prune", "sampler", "seed", "resume", "gone"),
     "index": ("file", "folder", "add", "exact_to"),
     "search": (
         *("file", "id", "checkpoint", "data.path", "first", "second", "k", "having", "output.path"),
@@ -48,6 +50,12 @@ EXAMPLES = {
         "bidnn compare data=npz data.path=features.npz 'rates=[0.0,0.5,0.9]' 'seeds=[0,1,2,3,4]'",
         "bidnn compare '~methods.cca' '+methods.wide={train: [size=paper]}'",
     ),
+    "tune": (
+        "bidnn tune experiment=incomplete data=npz data.path=features.npz space=default trials=50",
+        "bidnn tune data=npz data.path=features.npz 'space.model.rep=choice(64,128)' "
+        "trials=9 seed=1",
+        "bidnn tune space=default objective=val/loss hydra.run.dir=runs/tune/mine",
+    ),
     "index": (
         "bidnn index embedding.parquet",
         "bidnn index embedding.parquet add=new.parquet",
@@ -74,12 +82,16 @@ def explain(program: str, arguments: Sequence[str]) -> str:
     """
     folders = [CONF, *own_folders(arguments)]
     find_classes(folders[1:])
-    choices = groups(program, folders)
     keys = [a for a in arguments if "=" not in a and not a.startswith(("-", "~")) and a]
     keys = [key for key in keys if Path(key) not in folders]
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    if program == "tune" and keys and not any(map(is_own, keys)):
+        program, overrides = "train", [o for o in overrides if not is_own(o)]
+    elif program == "tune":
+        overrides = as_hydra(overrides)
+    choices = groups(program, folders)
     if not keys:
         return _program(program, choices)
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     if "data" in choices and not any(o.startswith("data=") for o in overrides):
         overrides.append("data=digits")
     settings = Settings(program, compose_program(program, overrides, folders[1:]), choices)

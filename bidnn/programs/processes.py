@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def can_go_on(program: str) -> bool:
     """Whether `resume=true` would go on with this run, as far as it came."""
     from hydra.core.hydra_config import HydraConfig
 
-    kept = {"train": "checkpoints/last.ckpt", "compare": "run.json"}
+    kept = {"train": "checkpoints/last.ckpt", "compare": "run.json", "tune": "run.json"}
     folder = Path(HydraConfig.get().runtime.output_dir)
     return program in kept and (folder / kept[program]).is_file()
 
@@ -103,12 +103,26 @@ def resuming_command() -> str:
 
     hydra = HydraConfig.get()
     kept = [a for a in hydra.overrides.task if not a.startswith(("resume=", "checkpoint="))]
+    if hydra.job.config_name == "tune":
+        from bidnn.programs.tuning.arguments import as_typed
+
+        kept = as_typed(kept)
     folder = typed_setting("hydra.run.dir", hydra.runtime.output_dir)
-    program = ["python", sys.argv[0]]
+    return f"{called(str(hydra.job.config_name), kept)} resume=true {folder}"
+
+
+def called(program: str, settings: Iterable[str]) -> str:
+    """The command line of a program, as this process was called, with the own folder of settings.
+
+    Args:
+        program: its name.
+        settings: as Hydra takes them; they are quoted for the shell.
+    """
+    words = ["python", str(Path(sys.argv[0]).with_name(f"{program}.py"))]
     if not sys.argv[0].endswith(".py") or Path(sys.argv[0]).name == "__main__.py":
-        program = ["bidnn", str(hydra.job.config_name)]
+        words = ["bidnn", program]
     own = [f"--config-dir={path}" for path in own_folders()]
-    return f"{shlex.join([*program, *own, *kept])} resume=true {folder}"
+    return shlex.join([*words, *own, *settings])
 
 
 def own_folders() -> list[str]:

@@ -32,14 +32,16 @@ class Job:
     Attributes:
         number: from 0.
         overrides: what its command line would be.
-        failure: why it failed; empty if it did not.
+        failure: why it failed, or was ended before its end; empty if neither.
         metrics: its last ones, by name.
+        failed: with a failure, whether it is one.
     """
 
     number: int
     overrides: list[str]
     failure: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    failed: bool = True
 
     @property
     def settings(self) -> dict[str, str]:
@@ -167,6 +169,16 @@ def show(jobs: list[Job], objective: str) -> None:
     table = Table("run", *keys, f"{objective} ({better} is better)")
     for job in jobs[:SHOWN]:
         value = job.metrics.get(objective)
-        shown = f"{value:.4g}" if value is not None else f"failed: {job.failure[:60]}"
-        table.add_row(str(job.number), *(job.settings.get(key, "") for key in keys), shown)
+        reason = f"failed: {job.failure[:60]}" if job.failed else job.failure
+        shown = f"{value:.4g}" if value is not None else reason
+        settings = (short(job.settings.get(key, "")) for key in keys)
+        table.add_row(str(job.number), *settings, shown)
     Console().print(table)
+
+
+def short(value: str) -> str:
+    """A value for a table: numbers of many digits to four."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value

@@ -1,7 +1,10 @@
 """`bidnn train`: trains as configured and writes what was asked for."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from lightning import Callback
 
 from bidnn.errors import UserError
 from bidnn.model.outputs import check_replaces_nothing, output_path
@@ -23,32 +26,67 @@ def run(config: TrainConfig) -> float:
     Raises:
         UserError, OSError, CommandFailedError: naming what is wrong and the way out.
     """
+    if sweeping():
+        check_own_output(config, "every run of a sweep")
+    metrics = train(config)
+    if not config.trainer.trains and config.objective not in metrics:
+        return float("nan")
+    return objective_of(metrics, config.objective)
+
+
+def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+    """Reads the rows, trains, and writes what was asked for.
+
+    Args:
+        config: the settings, with a folder.
+        callbacks: Lightning's or own ones, besides those of the settings.
+
+    Returns:
+        What was measured, by name.
+
+    Raises:
+        UserError, OSError, CommandFailedError: naming what is wrong and the way out.
+    """
     assert config.run_dir is not None
-    folder, output = Path(config.run_dir), config.output
-    written = None if output.path is None else output_path(output, None)
-    if sweeping() and written is not None and folder not in written.parents:
-        raise UserError(
-            f"output.path={output.path}: every run of a sweep would write it; "
-            "use 'output.path=${run_dir}/NAME'"
-        )
+    output = config.output
     source = source_of(config.data)
     if output.path is not None:
         read = [*files_of(source), *([] if config.checkpoint is None else [config.checkpoint])]
         check_replaces_nothing(output.path, output.every_n_epochs, read, "output.path")
     reading = None if config.checkpoint is None else reading_of(Path(config.checkpoint))
-    metrics = fit(config, open_rows(source, config.seed, reading=reading)).metrics
-    if written is not None:
-        log.info("%s: %s", output.kind.value, written)
-    log.info("run folder: %s", folder)
-    return _objective(config, metrics)
+    rows = open_rows(source, config.seed, reading=reading)
+    metrics = fit(config, rows, callbacks=callbacks).metrics
+    if output.path is not None:
+        log.info("%s: %s", output.kind.value, output_path(output, None))
+    log.info("run folder: %s", config.run_dir)
+    return metrics
 
 
-def _objective(config: TrainConfig, metrics: dict[str, float]) -> float:
-    if not config.trainer.trains and config.objective not in metrics:
-        return float("nan")
-    if config.objective not in metrics:
-        known = ", ".join(sorted(metrics))
+def check_own_output(config: TrainConfig, each: str) -> None:
+    """Refuses an output outside the run's folder, where several runs would write it.
+
+    Args:
+        config: of one of them.
+        each: what they are, for the message.
+
+    Raises:
+        UserError: naming the key.
+    """
+    assert config.run_dir is not None
+    path = config.output.path
+    if path is not None and Path(config.run_dir) not in output_path(config.output, None).parents:
         raise UserError(
-            f"objective={config.objective}: no such metric was logged; there are {known}"
+            f"output.path={path}: {each} would write it; use 'output.path=${{run_dir}}/NAME'"
         )
-    return metrics[config.objective]
+
+
+def objective_of(metrics: Mapping[str, float], objective: str) -> float:
+    """The metric that runs are compared by.
+
+    Raises:
+        UserError: if it was not measured, naming what was.
+    """
+    if objective not in metrics:
+        known = ", ".join(sorted(metrics))
+        raise UserError(f"objective={objective}: no such metric was logged; there are {known}")
+    return metrics[objective]

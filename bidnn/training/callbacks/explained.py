@@ -56,8 +56,7 @@ class Explained(Callback):
         data = PairDataModule.of(trainer)
         if not trainer.is_global_zero or not data.batches or not trainer.global_step:
             return
-        held = len(data.val_rows) >= 2
-        store, rows = (data.val_store, data.val_rows) if held else (data.store, data.complete_rows)
+        store, rows, held = looked_at(data)
         if len(rows) < 2:
             log.warning("one row to train on: a translation of one row says nothing of another")
             return
@@ -101,6 +100,13 @@ class Explained(Callback):
         log.warning(
             "translation %s is no better than the mean, on %s; %s", " and ".join(bad), where, why
         )
+
+
+def looked_at(data: PairDataModule) -> tuple[PairStore, NDArray[np.int64], bool]:
+    """Where to look how good translations are: rows of a store, and whether they are held out."""
+    if len(data.val_rows) >= 2:
+        return data.val_store, data.val_rows, True
+    return data.store, data.complete_rows, False
 
 
 def found_again(
