@@ -42,11 +42,13 @@ class Axis:
         title: its name.
         values: numbers, or names.
         log: drawn by logarithm.
+        names: that there are, in the order in which they are drawn; none of numbers.
     """
 
     title: str
     values: Sequence[float] | Sequence[str]
     log: bool = False
+    names: Sequence[str] = ()
 
 
 def draw_trials(
@@ -99,7 +101,7 @@ def draw_trials(
 def _against(panel: Any, axis: Axis, points: Sequence[Point], lower: bool) -> None:  # noqa: ANN401
     """The objective over one setting; names stand side by side, in their order."""
     places: list[float] = []
-    names = list(dict.fromkeys(value for value in axis.values if isinstance(value, str)))
+    names = list(axis.names)
     spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(points))
     for value, aside in zip(list[float | str](axis.values), spread, strict=True):
         places.append(names.index(value) + float(aside) if isinstance(value, str) else value)

@@ -109,8 +109,8 @@ class Settings:
         node = _at(self.config, key) if key.split(".")[0] in self.choices else None
         kinds = self._parents(f"{key}.any")
         names = [field.name for kind in kinds if is_dataclass(kind) for field in fields(kind)]
-        if isinstance(node, DictConfig):
-            names += [str(name) for name in node]
+        if isinstance(node, DictConfig):  # a text that no class knows is an entry, no setting
+            names += [str(name) for name in node if kinds or not isinstance(node[name], str)]
         yield from (f"{key}.{name}" for name in dict.fromkeys(names))
 
 

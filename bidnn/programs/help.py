@@ -21,7 +21,7 @@ DAILY = {
     ),
     "convert": ("data.path", "data.first", "data.second", "output.path", "output.zero_based"),
     "compare": ("data.path", "methods", "common", "rates", "seeds"),
-    "tune": ("space", "trials", "objective", "prune", "sampler", "seed", "resume", "gone"),
+    "tune": ("trials", "objective", "prune", "sampler", "seed", "resume", "gone"),
     "index": ("file", "folder", "add", "exact_to"),
     "search": (
         *("file", "id", "checkpoint", "data.path", "first", "second", "k", "having", "output.path"),

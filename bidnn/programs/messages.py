@@ -61,7 +61,7 @@ def _suggestion(error: BaseException) -> str:
     if "does not support deletion" in f"{error} {error.__cause__}":
         return "; leave it out, or set it to null"
     found = re.search(r"(?:Key|attribute) '(\w+)'", f"{error} {error.__cause__}")
-    if found is None:
+    if found is None or "did you mean" in str(error):
         return ""
     keys = {field.name for schema in SCHEMAS for field in fields(schema)}
     near = get_close_matches(found[1], keys, n=1)

@@ -27,6 +27,11 @@ def setting(key: str, value: str) -> str:
     return f"{key}={value if plain and '${' not in value else quoted(value)}"
 
 
+def unescaped(value: str) -> str:
+    """A text as it was before `quoted`, of what Hydra's grammar makes of that."""
+    return re.sub(r"(\\*)\\\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", value)
+
+
 def quoted(value: str) -> str:
     """Any text in quotes of Hydra's grammar, for a place within a list, say."""
     text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)  # no interpolation

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig
+
 from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.programs.config import TuneConfig
@@ -49,17 +51,16 @@ class Trainings:
     folders: list[Path]
     seed: int
 
-    def composed(self, drawn: list[str], folder: Path) -> TrainConfig:
+    def composed(self, drawn: list[str], folder: Path) -> DictConfig:
         """The training of one trial, which goes on where it was cut off.
 
         Raises:
-            UserError: naming the setting that is not known, or its value, or what does not go
-                together.
+            UserError: naming the setting that is not known, or its value.
         """
         own = [f"seed={self.seed}", "resume=auto"]
         config = compose_program("train", [*self.settings, *drawn, *own], self.folders)
         config.run_dir = str(folder)
-        return finished(config)
+        return config
 
 
 def run(config: TuneConfig) -> None:
@@ -132,25 +133,31 @@ def check(config: TuneConfig, space: Space) -> tuple[Trainings, dict[str, Any], 
 
 
 def _first(trainings: Trainings, space: Space, folder: Path) -> TrainConfig:
-    """A training of the space: of its first values, or of the last where those do not go together.
+    """A training of the space, the first of those looked at whose settings go together.
+
+    All choices are looked at, and the bounds of numbers.
 
     Raises:
-        UserError: if neither can be trained, or a choice is none.
+        UserError: if a key or a value is none, or none of the trainings can be.
     """
-    ends = [{key: found.tried[end] for key, found in space.items()} for end in (0, -1)]
-    for key, value in ((key, value) for key, found in space.items() for value in found.tried):
-        drawn = [f"{k}={v}" for k, v in {**ends[0], key: value}.items()]
-        compose_program("train", [*trainings.settings, *drawn], trainings.folders)
-    composed, problems = list[TrainConfig](), list[UserError]()
-    for end in ends:
-        drawn = [f"{key}={value}" for key, value in end.items()]
+    problem: UserError | None = None
+    first: TrainConfig | None = None
+    for number in range(max(len(found.tried) for found in space.values())):
+        drawn = [
+            f"{key}={found.tried[min(number, len(found.tried) - 1)]}"
+            for key, found in space.items()
+        ]
+        config = trainings.composed(drawn, folder / "trials" / "0")
+        if first is not None:
+            continue
         try:
-            composed.append(trainings.composed(drawn, folder / "trials" / "0"))
+            first = finished(config)
         except UserError as error:
-            problems.append(error)
-    if not composed:
-        raise problems[0]
-    return composed[0]
+            problem = problem or error
+    if first is None:
+        assert problem is not None
+        raise problem
+    return first
 
 
 def _train(asked: "Asked", study: "Study", trainings: Trainings, config: TuneConfig) -> None:
@@ -166,7 +173,7 @@ def _train(asked: "Asked", study: "Study", trainings: Trainings, config: TuneCon
     unknown: UserError | None = None
     try:
         tell = TellObjective(config.objective, asked.report)
-        training = trainings.composed(asked.settings, asked.folder)
+        training = finished(trainings.composed(asked.settings, asked.folder))
         with _own_log(asked.folder):
             metrics = train(training, [tell] if config.prune else [])
         seconds = time.perf_counter() - started

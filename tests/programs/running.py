@@ -23,6 +23,7 @@ TINY = ("model.hdn=16", "model.rep=8", "trainer.max_epochs=2", "callbacks.progre
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 IMPORTED = [
     *(f"bidnn.programs.{name}" for name in ("train", "embed", "convert", "compare", "evaluate")),
+    *("bidnn.programs.tune", "bidnn.programs.tuning.results"),
     *("bidnn.programs.entry", "bidnn.estimator", "bidnn.original.command_line"),
     *("lightning.pytorch.loggers.tensorboard", "tensorboard.summary.writer.event_file_writer"),
     *("hydra.core.utils", "hydra._internal.hydra", "hydra._internal.utils"),

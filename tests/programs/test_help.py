@@ -32,6 +32,7 @@ def keys(node, above=""):
         ("train", ["data=npy", "experiment=incomplete"]),
         ("embed", ["data=mat"]),
         ("convert", ["data=npz"]),
+        ("tune", []),
     ],
 )
 def test_every_key_is_documented(program, overrides):
@@ -74,6 +75,16 @@ def test_a_group_is_explained_with_its_choices_and_its_settings():
     assert "  callbacks.report\n      Mean average precision" in text
     assert "  loss.self_weight=0.0   (number)\n" in text
     assert "no report on more rows" in explain("train", ["callbacks.report.max_rows"])
+
+
+def test_the_help_of_tune_knows_its_own_settings_and_those_of_the_trainings():
+    assert explain("tune", ["trials=7", "trials"]).startswith("trials=7   (whole number)\n")
+    assert explain("tune", ["size=paper", "model.hdn"]) == explain(
+        "train", ["size=paper", "model.hdn"]
+    )
+    text = explain("tune", ["space=default", "space.model.rep=choice(2,4)", "space", "sampler"])
+    assert "  incomplete          What experiment=incomplete leaves to choose" in text
+    assert "sampler=tpe   (tpe, random)" in text
 
 
 def test_what_is_no_setting_is_refused_by_name():

@@ -10,7 +10,8 @@ from bidnn import BiDNN
 from tests.programs.running import ROOT, succeed
 
 FRAMEWORKS = {"lightning", "hydra", "omegaconf"}
-HEAVY = {"sklearn", "matplotlib", "rich", "tensorboard", "pyarrow", "ir_measures", "pandas"}
+HEAVY = {"sklearn", "matplotlib", "rich", "tensorboard", "pyarrow", "ir_measures"}
+HEAVY |= {"pandas", "optuna"}
 
 
 def imported(code, *arguments, cwd=None):
@@ -28,11 +29,9 @@ def test_the_package_imports_nothing_until_it_is_asked():
     assert not found & (FRAMEWORKS | HEAVY | {"torch", "numpy", "scipy"})
 
 
-def test_help_imports_no_lightning_and_nothing_heavy():
-    code = (
-        "import sys; sys.argv = ['bidnn', 'train', '--help']\nimport bidnn.__main__ as m; m.main()"
-    )
-    assert not imported(code) & (HEAVY | {"lightning"})
+@pytest.mark.parametrize("program", ["train", "tune"])
+def test_help_imports_no_lightning_and_nothing_heavy(program):
+    assert not imported(PROGRAM, program, "--help") & (HEAVY | {"lightning"})
 
 
 @pytest.fixture(scope="module")

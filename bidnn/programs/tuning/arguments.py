@@ -10,7 +10,7 @@ from dataclasses import fields
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bidnn.programs.config import TuneConfig
-from bidnn.programs.quoting import quoted
+from bidnn.programs.quoting import quoted, unescaped
 
 SPACE, TRAIN = "space.", "train"
 OWN = {field.name for field in fields(TuneConfig)}
@@ -32,7 +32,8 @@ def as_hydra(settings: Iterable[str]) -> list[str]:
     for argument in settings:
         key, mark, value = argument.partition("=")
         if mark and key.lstrip("+").startswith(SPACE):
-            own.append(f"+space={{{key.lstrip('+').removeprefix(SPACE)}:{quoted(value)}}}")
+            searched = key.lstrip("+").removeprefix(SPACE)
+            own.append(f"+space={{{searched}:{quoted(value) if value != 'null' else value}}}")
         elif key == TRAIN and (given := _listed(argument)) is not None:
             training += given
         elif is_own(argument) or not (mark or argument.startswith("~")):
@@ -51,7 +52,8 @@ def as_typed(overrides: Iterable[str]) -> list[str]:
         elif override.startswith("+space={"):
             ranges = OverridesParser.create().parse_override(override).value()
             assert isinstance(ranges, dict)
-            found += [f"{SPACE}{key}={value}" for key, value in ranges.items()]
+            for key, value in ranges.items():
+                found.append(f"{SPACE}{key}={'null' if value is None else value}")
         else:
             found.append(override)
     return found
@@ -60,4 +62,4 @@ def as_typed(overrides: Iterable[str]) -> list[str]:
 def _listed(override: str) -> list[str] | None:
     """The settings in `train=[…]`; None for what is no list, which Hydra refuses."""
     value = OverridesParser.create().parse_override(override).value()
-    return [str(part) for part in value] if isinstance(value, list) else None
+    return [unescaped(str(part)) for part in value] if isinstance(value, list) else None

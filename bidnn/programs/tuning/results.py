@@ -115,7 +115,8 @@ def draw(study: Study, objective: str, importances: Mapping[str, float], path: P
             drawn = [float(trial.params[key]) for trial in trials]
             axes.append(Axis(title, drawn, found.log))
         else:
-            axes.append(Axis(title, [found.typed(trial.params[key]) for trial in trials]))
+            chosen = [found.typed(trial.params[key]) for trial in trials]
+            axes.append(Axis(title, chosen, names=found.values))
     with whole_file(path) as file:
         draw_trials(file, objective, lower_is_better(objective), points, axes)
 

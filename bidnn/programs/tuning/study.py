@@ -182,6 +182,7 @@ class Study:
             return True
         try:
             with FileLock(path, timeout=0):
+                path.unlink(missing_ok=True)
                 return True
         except Timeout:
             return False
@@ -206,17 +207,19 @@ def opened(
     """
     folder = Path(config.run_dir)
     check_no_training(folder)
+    _check_resume(config)
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     worker = {"machine": platform.node(), "process": f"{os.getpid()}-{uuid.uuid4().hex[:8]}"}
     own = _lock_of(folder, worker)
     own.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".study.lock")
+    lock, now = FileLock(folder / ".study.lock"), describe_run(settings, store)
     try:
         with FileLock(own):
             with held_back(), lock:
-                _check(config, settings, store)
+                _check_resume(config)  # again, of several that begin at once
+                _check_record(config, now, store)
                 found = _optuna(config)
             yield Study(folder, found, space, worker, config.gone, lock)
     finally:
@@ -228,8 +231,8 @@ def _lock_of(folder: Path, worker: Mapping[str, str]) -> Path:
     return folder / ".workers" / f"{worker['machine']}-{worker['process']}"
 
 
-def _check(config: TuneConfig, settings: dict[str, Any], store: PairStore) -> None:
-    """Compares with the record of the study, or writes it."""
+def _check_resume(config: TuneConfig) -> None:
+    """Refuses to go on where there is nothing, or to begin where there is something."""
     folder = Path(config.run_dir)
     begun = (folder / JOURNAL).exists()
     if config.resume is True and not begun:
@@ -242,22 +245,31 @@ def _check(config: TuneConfig, settings: dict[str, Any], store: PairStore) -> No
             f"{folder}: there is a study in it; resume=auto goes on with it, or takes part in it; "
             "or name another folder"
         )
-    path, now = folder / NAME, describe_run(settings, store)
+
+
+def _check_record(config: TuneConfig, now: dict[str, Any], store: PairStore) -> None:
+    """Compares with the record of the study, or writes it."""
+    folder = Path(config.run_dir)
+    path = folder / NAME
     if not path.is_file():
-        write_record(folder, store, settings)
+        write_record(folder, store, now["settings"])
         return
     with readable(path, "record of a study"):
         record = json.loads(path.read_text())
         before, rows = record["settings"], record["data"]
     keys = [key for key in before | now["settings"] if key not in MAY_CHANGE]
     differ = [key for key in keys if before.get(key) != now["settings"].get(key)]
+    searched = {key for key in differ if f"space.{key}" in (before | now["settings"])}
+    differ = [key for key in differ if key not in searched]
     if differ:
         was = " ".join(f"{key}={json.dumps(before.get(key))}" for key in differ)
-        raise UserError(f"{folder}: the study was begun with {was}; set that, or name another one")
+        raise UserError(
+            f"{folder}: the study was begun with {was}; set that, or name another folder"
+        )
     if rows != now["data"]:
         raise UserError(
             f"{folder}: the study was begun with other rows than there are now ({rows['rows']} and "
-            f"{now['data']['rows']}); give it its own again, or name another one"
+            f"{now['data']['rows']}); give it its own again, or name another folder"
         )
 
 

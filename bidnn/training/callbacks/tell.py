@@ -17,7 +17,8 @@ class TellObjective(Callback):
     """Measures the objective after every tenth of the training, and tells it.
 
     Parts, not epochs, so that trainings of other batch sizes can be compared. Without an end in
-    epochs or steps there are none; nor is what a training knows only at its end (`map/…`) told.
+    epochs or steps there are none; nor is what a training knows only at its end (`map/…`) told. Of
+    the training's own losses, those of the epoch before are.
     """
 
     by_chunks = True
