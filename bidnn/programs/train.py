@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning import Callback
 
 from bidnn.errors import UserError
+from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.model.outputs import check_replaces_nothing, output_path
 from bidnn.model.saved import reading_of
 from bidnn.programs.entry import sweeping
@@ -88,5 +89,9 @@ def objective_of(metrics: Mapping[str, float], objective: str) -> float:
     """
     if objective not in metrics:
         known = ", ".join(sorted(metrics))
-        raise UserError(f"objective={objective}: no such metric was logged; there are {known}")
+        few = f"more than {2 * NEIGHBOURS} held-out rows are needed for it, data.val_fraction=; "
+        raise UserError(
+            f"objective={objective}: no such metric was logged; "
+            f"{few if objective == 'agreement' else ''}there are {known}"
+        )
     return metrics[objective]

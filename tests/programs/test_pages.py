@@ -18,9 +18,10 @@ from sklearn.datasets import dump_svmlight_file
 
 from bidnn.original.command_line import parse
 from bidnn.programs.config import PROGRAMS
-from bidnn.programs.entry import named_file
+from bidnn.programs.entry import for_hydra
 from bidnn.programs.help import explain
 from bidnn.programs.settings import compose_program, typed
+from bidnn.programs.tuning.space import read_space
 from tests.programs.running import ROOT, run, succeed
 
 README = (ROOT / "README.md").read_text()
@@ -79,7 +80,7 @@ def test_every_setting_of_a_command_is_one(line):
         asked = ["model.hdn" if a == "KEY" else a for a in arguments if a != "--help"]
         assert explain(program, asked)
         return
-    arguments = named_file(program, arguments)
+    arguments = for_hydra(program, arguments)
     overrides = OverridesParser.create().parse_overrides([a for a in arguments if a != "-m"])
     sweeps = [o.is_sweep_override() for o in overrides]
     assert any(sweeps) == ("-m" in arguments)
@@ -91,9 +92,12 @@ def test_every_setting_of_a_command_is_one(line):
     ]
     every = list(itertools.product(*values))
     for settings in {every[0], every[-1]}:
-        place = ["run_dir=somewhere"] if program in ("train", "embed", "compare") else []
+        place = ["run_dir=somewhere"] if program in ("train", "embed", "compare", "tune") else []
         config = typed(compose_program(program, [*settings, *place]))
         assert isinstance(config, PROGRAMS[program])
+        if program == "tune":
+            drawn = [f"{key}={found.tried[0]}" for key, found in read_space(config.space).items()]
+            compose_program("train", [*config.train, *drawn])
 
 
 def test_what_make_is_told_is_a_target_and_a_row_of_the_bench():
@@ -224,6 +228,36 @@ def test_the_search_page_finds_what_it_says(tmp_path, monkeypatch):
     assert (
         parquet.read_table("hits.parquet")["query"].to_pylist() == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
     )
+
+
+@pytest.mark.slow
+def test_the_sweeps_page_finds_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall(PAGES["sweeps.md"])
+    commands = "".join(block for language, block in blocks if language == "sh").splitlines()
+    for language, block in blocks:
+        if language == "python":
+            exec(compile(block, "sweeps.md", "exec"), {})
+        if language == "yaml":
+            (tmp_path / "mine" / "space").mkdir(parents=True)
+            (tmp_path / "mine" / "space" / "small.yaml").write_text(block)
+    programs = []
+    for line in commands:
+        program, rest = command(line)
+        succeed(f"scripts/{program}.py", *rest, cwd=tmp_path)
+        programs.append(program)
+    assert programs == ["train", "tune", "embed", "tune"]
+    (grid,) = tmp_path.glob("runs/sweeps/*/*/results.csv")
+    assert len(pd.read_csv(grid)) == 4
+    found = pd.read_csv("runs/tune/mine/results.csv")
+    assert sorted(found["run"]) == list(range(7))
+    assert found["agreement"].dropna().is_monotonic_decreasing
+    assert np.load("embedding.npz")["embedding"].shape[0] == 1000
+    rest = [*command(commands[1])[1][:3], "--config-dir", "mine", "space=small", "trials=2"]
+    succeed("scripts/tune.py", *rest, "hydra.run.dir=own", cwd=tmp_path)
+    own = pd.read_csv("own/results.csv")
+    assert len(own) == 2
+    assert own["model.dropout"].between(0, 0.5).all()
 
 
 @pytest.mark.slow

@@ -177,6 +177,7 @@ def test_processes_in_one_folder_share_its_trials(place, left_alone):
             (*SPACE, "callbacks=early_stopping", "callbacks.best.monitor=nix"),
             "the first trials all failed, for one reason: early stopping by nix",
         ),
+        ((*SPACE, "data.val_fraction=0.02"), "more than 20 held-out rows are needed for it"),
         ((), "space: nothing is searched"),
     ],
 )
