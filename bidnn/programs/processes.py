@@ -148,7 +148,7 @@ def own_arguments(arguments: list[str]) -> list[str]:
     """
     if os.environ.get("LOCAL_RANK", "0") != "0" and JOB in os.environ:
         arguments = json.loads(os.environ[JOB])["arguments"]
-    elif _started_together() and not any(a.startswith("hydra.run.dir=") for a in arguments):
+    elif started_together() and not any(a.startswith("hydra.run.dir=") for a in arguments):
         raise UserError(
             "these processes were started together and need one folder; add hydra.run.dir=FOLDER"
         )
@@ -157,6 +157,7 @@ def own_arguments(arguments: list[str]) -> list[str]:
     return [*arguments, "hydra.output_subdir=null", "hydra/job_logging=console"]
 
 
-def _started_together() -> bool:
+def started_together() -> bool:
+    """Whether torchrun or a step of SLURM began several processes as one."""
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
     return torchrun or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1

@@ -16,7 +16,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.programs.config import TuneConfig
 from bidnn.programs.messages import mendable, one_line
-from bidnn.programs.processes import own_folders
+from bidnn.programs.processes import own_folders, started_together
 from bidnn.programs.rows import open_rows, source_of
 from bidnn.programs.settings import compose_program, finished
 from bidnn.programs.train import check_own_output, objective_of, train
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 QUIET = ("callbacks.progress=null", "callbacks.report=null", "logger=none", "output.path=null")
 """What each training leaves out, unless its settings say otherwise."""
+NOT_SEARCHED = ("seed", "resume", "run_dir", "objective", "hydra")
 OF_THE_MACHINE = ("trainer.accelerator", "trainer.devices", "speed.threads")
 """Settings that may differ between the machines of a study."""
 
@@ -107,17 +108,19 @@ def check(config: TuneConfig, space: Space) -> tuple[Trainings, dict[str, Any], 
     for key in space:
         if key.lstrip("+") in given:
             raise UserError(f"space.{key}: {key} is set, too; leave out one of them")
-        if key.split(".")[0] in ("seed", "resume", "run_dir", "objective", "output", "hydra"):
+        if key.split(".")[0] in NOT_SEARCHED or key == "output.path":
             raise UserError(f"space.{key}: nothing to search; leave it out")
     kept = ("callbacks.report=null",) if config.objective.startswith("map/") else ()
     quiet = [setting for setting in QUIET if setting not in kept]
     folders = [Path(path) for path in own_folders()]
     trainings = Trainings([*quiet, *config.train], folders, config.seed)
     first = _first(trainings, space, Path(config.run_dir))
-    if first.trainer.devices not in (1, "auto") or (first.trainer.num_nodes or 1) > 1:
+    one = first.trainer.devices in (1, "auto") and (first.trainer.num_nodes or 1) == 1
+    if not one or started_together():
         raise UserError(
             f"trainer.devices={first.trainer.devices}: a trial trains in one process; start tune "
-            "several times in one folder, hydra.run.dir=FOLDER"
+            "several times in one folder, hydra.run.dir=FOLDER, each for itself (on SLURM, as a "
+            "job array)"
         )
     if not first.trainer.trains:
         raise UserError("trainer.max_epochs=0: nothing is trained, and nothing can be searched")

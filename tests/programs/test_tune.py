@@ -172,6 +172,8 @@ def test_processes_in_one_folder_share_its_trials(place, left_alone):
         (("space.loss=choice(paper,papr)",), "loss=papr: choose one of"),
         (("space.model.hdn=int(4,8)",), "space.model.hdn: model.hdn is set, too"),
         (("space=default", "space.model.hdn=null", "output.path=z.npz"), "every trial would write"),
+        ((*SPACE, "trainer.devices=2"), "a trial trains in one process"),
+        (("space.seed=choice(1,2)",), "space.seed: nothing to search"),
         ((*SPACE, "objective=map/embedding"), "objective=map/embedding: no such metric"),
         (
             (*SPACE, "callbacks=early_stopping", "callbacks.best.monitor=nix"),

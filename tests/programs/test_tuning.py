@@ -207,6 +207,19 @@ def test_a_trial_of_a_process_of_this_machine_that_has_ended_is_begun_again_once
         assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING]
 
 
+def test_a_signal_that_comes_as_a_trial_has_been_recorded_changes_it_no_more(config, rows):
+    with opened(config, SPACE, {}, rows) as study:
+        asked = study.ask(2)
+        study.complete(asked, 1.0, {})
+        study.interrupt(asked, "stopped by SIGTERM")
+        assert [trial.state for trial in study.optuna.trials] == [TrialState.COMPLETE]
+        asked = study.ask(2)
+        study.interrupt(asked, "stopped by SIGTERM")
+        again = study.ask(2)
+        assert again.trial.params == asked.trial.params
+        assert [trial.number for trial in study.counted()] == [0, 2]
+
+
 def test_a_journal_that_ends_within_a_line_is_read_up_to_it(config, rows, tmp_path):
     with opened(config, SPACE, {}, rows) as study:
         train(study, 2)

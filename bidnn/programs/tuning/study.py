@@ -137,10 +137,11 @@ class Study:
             self.optuna.tell(asked.trial, state=TrialState.PRUNED)
 
     def interrupt(self, asked: Asked, reason: str) -> None:
-        """Records a trial that was cut off, which is asked for again."""
+        """Records a trial that was cut off, which is asked for again; not one that has ended."""
         with held_back(), self.lock:
-            asked.trial.set_user_attr("reason", reason)
-            self._ask_again(self.optuna.trials[asked.number])
+            if self.optuna.trials[asked.number].state is TrialState.RUNNING:
+                asked.trial.set_user_attr("reason", reason)
+                self._ask_again(self.optuna.trials[asked.number])
 
     def counted(self) -> list[FrozenTrial]:
         """All trials but those that were cut off, which another has taken the place of."""
