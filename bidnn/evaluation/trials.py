@@ -63,8 +63,8 @@ def draw_trials(
         points: one for each trial.
         axes: each with a value for each of the points.
     """
-    columns = min(COLUMNS, 1 + len(axes))
-    rows = -(-(1 + len(axes)) // columns)
+    rows = -(-(1 + len(axes)) // COLUMNS)
+    columns = -(-(1 + len(axes)) // rows)
     picture = Figure(figsize=(3.4 * columns + 0.6, 3.1 * rows + 0.3), layout="constrained")
     FigureCanvasAgg(picture)
     panels = picture.subplots(rows, columns, sharey=True, squeeze=False).ravel()

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def show(jobs: list[Job], objective: str) -> None:
         shown = f"{value:.4g}" if value is not None else reason
         settings = (short(job.settings.get(key, "")) for key in keys)
         table.add_row(str(job.number), *settings, shown)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def short(value: str) -> str:

@@ -129,7 +129,7 @@ def test_the_command_line_is_hydras_and_back():
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.text("ab1 .'\"\\,=${}[]():~#*é", min_size=1))
 def test_any_text_comes_back_from_hydra(text):
     written = [f"data.path={text}", f"+callbacks.x.y={text}"]
