@@ -16,11 +16,11 @@ from bidnn.model.outputs import OutputConfig, output_path
 from bidnn.programs import convert, embed
 from bidnn.programs.config import (
     CONF,
+    PROGRAMS,
     CompareConfig,
     ConvertConfig,
     EmbedConfig,
     ExportConfig,
-    TrainConfig,
     register,
 )
 from bidnn.programs.settings import compose_training
@@ -37,7 +37,8 @@ def composed(name, *overrides):
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_into_the_typed_configuration(choice):
     needs = {"loss=self": ["model.self_paths=true"], "loss=incomplete": ["model.self_paths=true"]}
-    assert isinstance(composed("train", choice, *needs.get(choice, [])), TrainConfig)
+    program = "tune" if choice.startswith("space=") else "train"
+    assert isinstance(composed(program, choice, *needs.get(choice, [])), PROGRAMS[program])
 
 
 def test_the_other_programs_compose_too():
