@@ -14,6 +14,7 @@ from bidnn.programs.processes import program_of_this_process
 from bidnn.training.signals import take
 
 PROGRAMS = {
+    "doctor": "measure rows before a training, and say which settings they need",
     "train": "train on rows of two modalities, embed every row",
     "embed": "embed or complete rows with a trained model",
     "evaluate": "say what the vectors in a file are worth",

@@ -52,7 +52,10 @@ from bidnn.training.record import (
 log = logging.getLogger(__name__)
 
 
-QUIET = ("callbacks.progress=null", "callbacks.report=null", "logger=none", "output.path=null")
+QUIET = (
+    *("callbacks.progress=null", "callbacks.report=null", "logger=none", "output.path=null"),
+    "doctor=false",
+)
 """What each training leaves out, unless its settings say otherwise."""
 
 Rows: TypeAlias = NDArray[np.float32]

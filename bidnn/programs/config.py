@@ -252,8 +252,39 @@ class SearchConfig:
     device: str = "auto"
 
 
+@dataclass(slots=True, kw_only=True)
+class FindingsConfig(OutputConfig):
+    """Where `bidnn doctor` writes what it found; the rest is for the training.
+
+    Attributes:
+        path: .json or .md; null: a table is printed and no file is written.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuses other formats.
+
+        Raises:
+            UserError: naming the path.
+        """
+        if self.path is not None and Path(self.path).suffix not in (".json", ".md"):
+            raise UserError(f"output.path={self.path}: findings are written as .json or .md")
+
+
+@dataclass(slots=True, kw_only=True)
+class DoctorConfig(TrainConfig):
+    """Measures rows before a training, and says what is wrong with them and which setting mends it.
+
+    Attributes:
+        seed: of the rows that are looked at where there are many, and of permutations.
+        output: what is written.
+    """
+
+    output: FindingsConfig = field(default_factory=FindingsConfig)
+
+
 PROGRAMS: dict[str, type] = {
     "train": TrainConfig,
+    "doctor": DoctorConfig,
     "embed": EmbedConfig,
     "convert": ConvertConfig,
     "compare": CompareConfig,

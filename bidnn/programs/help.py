@@ -15,6 +15,7 @@ DAILY = {
         *("model.hdn", "model.rep", "optimizer.lr", "trainer.max_epochs", "missing"),
         *("output.path", "seed", "resume"),
     ),
+    "doctor": ("data.path", "data.first", "data.second", "scaling.kind", "output.path", "seed"),
     "embed": (
         *("checkpoint", "data.path", "data.first", "data.second", "missing", "output.path"),
         *("output.kind", "output.l2_norm", "device"),
@@ -33,6 +34,10 @@ EXAMPLES = {
         "bidnn train data=npz data.path=features.npz model.hdn=1024 model.rep=512",
         "bidnn train experiment=incomplete data=npy data.first=text.npy data.second=image.npy",
         "bidnn train -m model.rep=64,128,256 optimizer.lr=0.03,0.1",
+    ),
+    "doctor": (
+        "bidnn doctor data=npz data.path=features.npz",
+        "bidnn doctor data=npz data.path=features.npz experiment=crossmodal output.path=found.md",
     ),
     "embed": (
         "bidnn embed checkpoint=runs/DATE/TIME data=npz data.path=new.npz output.path=z.npz",

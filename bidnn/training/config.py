@@ -148,6 +148,8 @@ class TrainConfig:
             one, else from the start, for machines that begin a killed job again.
         checkpoint: a trained model to start from; a run's folder, a checkpoint, a saved model, or
             a model file of the original (.npz).
+        doctor: say before the first epoch what is wrong with the rows, as far as a look of a second
+            at most can tell; `bidnn doctor` looks closer.
         objective: the metric that a sweep gets from the run, by the name it is logged under.
         run_dir: the run's folder; null keeps nothing.
         data: where rows come from, and which of them train.
@@ -168,6 +170,7 @@ class TrainConfig:
     activation: Activation = Activation.tanh
     resume: bool | str = False
     checkpoint: str | None = None
+    doctor: bool = True
     objective: str = "train/loss"
     run_dir: str | None = None
     data: Any = MISSING

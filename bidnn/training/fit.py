@@ -31,6 +31,7 @@ from bidnn.original.model_file import read_model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
 from bidnn.training.callbacks.together import all_callbacks
+from bidnn.training.checkup import look_over
 from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.kept import digest, kept_coordinates
 from bidnn.training.loggers import keep_rows
@@ -148,6 +149,9 @@ def _fit(
         model = start or start_model(config, data)
         if shared:  # refuses too few rows, before any step
             model.fit_embedding(data.store, data.complete_rows)
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        if config.doctor and config.trainer.trains and first and begun is None and start is None:
+            look_over(config, data, model, words)
         model.l2_norm = config.output.l2_norm
         if store.reading != Reading():
             model.reading = store.reading
@@ -172,9 +176,9 @@ def _fit(
                 "nothing is trained, and no checkpoint is given: outputs are of random weights"
             )
         _choose_steps(trainer, module, data)
-        if getattr(rank_zero_only, "rank", 0) == 0:
+        if first:
             keep_rows(loggers, [] if begun is None else begun.rows)
-        if folder is not None and getattr(rank_zero_only, "rank", 0) == 0:
+        if folder is not None and first:
             write_settings(folder, given)
             write_record(folder, store)
         with config.speed.set_threads(module.operations(data.batch_size)), _stoppable(trainer):

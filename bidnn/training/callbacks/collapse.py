@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
+from bidnn.doctor.scale import outside
 from bidnn.model.model import Model
 from bidnn.training.advice import SETTINGS, Words, offer
 from bidnn.training.module import TrainingModule
@@ -19,7 +20,6 @@ from bidnn.training.module import TrainingModule
 log = logging.getLogger(__name__)
 
 SAMPLE, SAMPLE_BYTES = 4096, 64 * 2**20
-TOLERANCE = 1e-6
 
 
 class CollapseCheck(Callback):
@@ -115,13 +115,12 @@ def unreachable(
     chosen = rows[:: -(-len(rows) // sample)]
     lines = []
     for name, values in zip(("first", "second"), _sample(model, store, chosen), strict=True):
-        outside = (values < low - TOLERANCE) | (values > high + TOLERANCE)
-        share = float(outside.float().mean())
-        if share:
+        found = outside(values.float().cpu().numpy(), activation)
+        if found.share:
             lines.append(
-                f"{share:.1%} of the {name} modality's values lie outside what {activation.value} "
-                f"can output, {low:g} to {high:g} (they range from {float(values.min()):.4g} to "
-                f"{float(values.max()):.4g}), and can never be learned: set "
+                f"{found.share:.1%} of the {name} modality's values lie outside what "
+                f"{activation.value} can output, {low:g} to {high:g} (they range from "
+                f"{found.low:.4g} to {found.high:.4g}), and can never be learned: set "
                 f"{words('model.output_activation', 'linear')}, or {words('scaling', 'minmax')}"
             )
     return lines

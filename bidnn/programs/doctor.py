@@ -1,0 +1,138 @@
+"""`bidnn doctor`: measures rows, and says what is wrong with them and which settings mend it."""
+
+import logging
+import shlex
+import sys
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from bidnn.data.store import PairStore
+from bidnn.doctor import FULL, Finding, Level, examine
+from bidnn.doctor.content import missing
+from bidnn.doctor.examine import fitted, of_scale
+from bidnn.doctor.sample import Sample
+from bidnn.errors import UserError
+from bidnn.files import as_json, check_not_read, check_writable, whole_file
+from bidnn.programs.config import DoctorConfig
+from bidnn.programs.processes import own_folders
+from bidnn.programs.quoting import setting
+from bidnn.programs.rows import files_of, open_rows, source_of
+from bidnn.programs.settings import compose_training
+from bidnn.training.advice import SETTINGS
+from bidnn.training.checkup import plan_of
+
+log = logging.getLogger(__name__)
+
+OWN = ("output.path", "doctor", "resume")
+"""Settings of which a recommended training has its own."""
+ROUNDS = 4
+
+
+def run(config: DoctorConfig) -> None:
+    """Prints the findings and the recommended command, and writes them if asked.
+
+    Raises:
+        UserError, OSError: naming what is wrong and the way out.
+    """
+    source, path = source_of(config.data), config.output.path
+    if path is not None:
+        check_not_read(Path(path), files_of(source), "output.path")
+        check_writable(Path(path))
+    store = open_rows(source, config.seed)
+    findings = examine(store, plan_of(replace(config, data=source)), seed=config.seed)
+    findings.sort(key=lambda finding: -list(Level).index(finding.level))
+    show(store, findings)
+    settings = recommended(store, config.seed)
+    command = shlex.join(settings)
+    unmended = [f.name for f in findings if f.level is Level.mend and not f.settings]
+    if unmended:
+        log.info("what no setting mends comes first: %s; then", ", ".join(unmended))
+    log.info("recommended: %s", command)
+    if path is not None:
+        with whole_file(Path(path)) as file:
+            file.write(written(Path(path), store, findings, command).encode())
+        log.info("%s: %d findings", path, len(findings))
+
+
+def recommended(store: PairStore, seed: int) -> list[str]:
+    """The command line of a training with what the findings need, and nothing that is set already.
+
+    Each round composes the settings so far and measures again what depends on them.
+    """
+    given = [o for o in HydraConfig.get().overrides.task if _key(o) not in OWN]
+    folders = own_folders()
+    sample = Sample.of_rows(store, FULL.rows, FULL.size, seed)
+    for _ in range(ROUNDS):
+        plan = plan_of(compose_training(given, {"run_dir": "."}, folders=[*map(Path, folders)]))
+        findings = [missing(store, plan)]
+        if not findings[0].settings and sample.store.present.all(axis=1).any():
+            try:
+                findings = of_scale(sample, fitted(sample, plan.scaling), plan)
+            except UserError:  # which is among the findings
+                break
+        needed = dict(pair for f in findings if not f.only_if for pair in f.settings)
+        added = [setting(key, value) for key, value in needed.items()]
+        if not set(added) - set(given):
+            break
+        given = [o for o in given if _key(o) not in needed] + added
+    program = ["bidnn", "train"]
+    if sys.argv[0].endswith(".py") and Path(sys.argv[0]).name != "__main__.py":
+        program = ["python", str(Path(sys.argv[0]).with_name("train.py"))]
+    return [*program, *(f"--config-dir={path}" for path in folders), *given]
+
+
+def show(store: PairStore, findings: list[Finding]) -> None:
+    """Prints a table: the level, the check, what was measured, and what mends it."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(store.describe()), show_lines=True)
+    table.add_column("")
+    table.add_column("check")
+    table.add_column("measured", ratio=3)
+    table.add_column("what mends it", ratio=1)
+    colours = {Level.fine: "green", Level.look: "yellow", Level.mend: "red"}
+    for finding in findings:
+        level = f"[{colours[finding.level]}]{finding.level.value}[/]"
+        texts = (finding.name, finding.sentence, finding.mended(SETTINGS))
+        table.add_row(level, *map(escape, texts))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def written(path: Path, store: PairStore, findings: list[Finding], command: str) -> str:
+    """The same facts, as JSON or Markdown by the name of the file."""
+    if path.suffix == ".json":
+        facts: list[dict[str, Any]] = [
+            {
+                **asdict(finding),
+                "level": finding.level.value,
+                "settings": [SETTINGS(*pair) for pair in finding.settings],
+            }
+            for finding in findings
+        ]
+        content = {
+            "bidnn": version("bidnn"),
+            "rows": store.describe(),
+            "findings": facts,
+            "command": command,
+        }
+        return as_json(content, indent=2) + "\n"
+    lines = [
+        f"# {store.describe()}",
+        "",
+        "| | check | measured | what mends it |",
+        "|---|---|---|---|",
+    ]
+    for finding in findings:
+        cells = (finding.level.value, finding.name, finding.sentence, finding.mended(SETTINGS))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, "", "```", command, "```", ""])
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=")[0].split("@")[0]
