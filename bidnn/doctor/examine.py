@@ -33,8 +33,8 @@ class Effort:
     regress: bool
 
 
-FULL = Effort(5000, 1500, 128 * 2**20, regress=True)
-SHORT = Effort(2000, 600, 32 * 2**20, regress=False)
+FULL = Effort(5000, 1000, 128 * 2**20, regress=True)
+SHORT = Effort(2000, 500, 32 * 2**20, regress=False)
 
 
 def examine(

@@ -82,5 +82,5 @@ def percent(share: float) -> str:
     if shown == "100.0" and share < 1:
         return "more than 99.9 %"
     if shown in ("0.0", "-0.0"):
-        return "0 %" if not share else "less than 0.1 %" if share > 0 else "-0.0 %"
+        return "less than 0.1 %" if share else "0 %"
     return f"{shown.removesuffix('.0')} %"

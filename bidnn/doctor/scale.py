@@ -13,12 +13,13 @@ from bidnn.losses import Weighting
 from bidnn.model.scaling import ModalityScaler, ScalingKind
 
 TOLERANCE = 1e-6
-LARGE, SMALL = 10.0, 0.01
+LARGE, SMALL = 10.0, 0.05
 """Root mean squares: of values that saturate a first layer, of deviations that give no gradient."""
 ONE_COLUMN, ALL_IN_ONE, FEW_COLUMNS = 0.5, 0.9, 10
 UNEVEN, ALONE = 0.9, 0.99
 """Shares of the loss."""
 
+LINEAR = ("model.output_activation", "linear")
 STANDARD: Settings = (("scaling", "standard"),)
 
 Values = NDArray[np.float32]
@@ -66,17 +67,16 @@ def reach(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Finding:
         figures[f"{name}_high"] = found.high
         if found.share:
             shown.append(
-                f"{percent(found.share)} of the {name} modality's values, {found.low:.4g} to "
-                f"{found.high:.4g}"
+                f"{percent(found.share)} of the {name} modality's values, which are "
+                f"{found.low:.4g} to {found.high:.4g}"
             )
     low, high = plan.output.reach
-    settings = []
+    settings: Settings = ()
     if shown:
-        said = f"{' and '.join(shown)}, lie outside the {low:g} to {high:g} that "
+        said = f"{', and '.join(shown)}, lie outside the {low:g} to {high:g} that "
         said += f"{plan.output.value} can output, and can never be learned, in {sample.words()}"
-        settings = [("model.output_activation", "linear")]
-        if plan.scaling.kind is ScalingKind.none:
-            settings += STANDARD
+        unscaled = plan.scaling.kind is ScalingKind.none
+        settings = _standard(plan) if unscaled else (LINEAR,)
     else:
         ends = (f"{figures[f'{n}_low']:.4g} to {figures[f'{n}_high']:.4g}" for n in NAMES)
         said = f"scaled values are {' and '.join(ends)}, which {plan.output.value} can output, in "
@@ -86,7 +86,7 @@ def reach(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Finding:
         level=Level.mend if shown else Level.fine,
         sentence=said,
         figures=figures,
-        settings=tuple(settings),
+        settings=settings,
     )
 
 
@@ -105,7 +105,7 @@ def size(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Finding:
                 f"by {spread:.3g} from their columns' means"
             )
     if shown:
-        said = f"{' and '.join(shown)}; networks begin with values and deviations of about 1"
+        said = f"{' and '.join(shown)}, far from 1"
     else:
         sizes = " and ".join(f"{figures[f'{name}_size']:.3g}" for name in NAMES)
         said = f"scaled values are {sizes} in the root mean square"
@@ -186,7 +186,10 @@ def loss_shares(parts: tuple[Values, Values], weighting: Weighting) -> tuple[flo
 
 
 def _standard(plan: Plan) -> Settings:
-    return () if plan.scaling.kind is ScalingKind.standard else STANDARD
+    """Deviations of 1 by column, and an output that reaches them; nothing if that is set."""
+    if plan.scaling.kind is ScalingKind.standard:
+        return ()
+    return STANDARD if plan.output is Activation.linear else (LINEAR, *STANDARD)
 
 
 def _mending(parts: tuple[Values, Values], plan: Plan) -> Settings:

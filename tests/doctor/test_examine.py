@@ -145,6 +145,21 @@ def test_a_modality_of_a_hundred_times_the_scale(kind):
     )
 
 
+def test_deviations_that_are_too_small_to_learn_from():
+    first, second = clean(0)
+    for output, expected in {
+        Activation.linear: (("scaling", "standard"),),
+        Activation.tanh: (("model.output_activation", "linear"), ("scaling", "standard")),
+    }.items():
+        (found,) = faults(store(first / 10, second / 30), plan(output=output)).values()
+        assert (found.name, found.level) == ("size", Level.look)
+        assert found.settings == expected
+        spread = np.sqrt((second / 30).var(axis=0, dtype="f8").mean())
+        assert found.figures["second_spread"] == pytest.approx(spread)
+        assert "the second modality's values" in found.sentence
+        assert "the first modality's values" not in found.sentence
+
+
 @pytest.mark.parametrize(
     ("loss", "kind", "expected"),
     [

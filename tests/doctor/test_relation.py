@@ -84,6 +84,7 @@ def test_permuted_pairs_of_ridge_are_refitted():
         (0.9999, "more than 99.9 %"),
         (1.0, "100 %"),
         (-0.02, "-2 %"),
+        (-0.0004, "less than 0.1 %"),
     ],
 )
 def test_a_share_is_nought_or_a_hundred_percent_only_if_it_is(share, shown):

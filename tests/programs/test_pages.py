@@ -261,6 +261,24 @@ def test_the_sweeps_page_finds_what_it_says(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_doctor_says_what_its_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall(PAGES["doctor.md"])
+    follow([block for block in blocks if block[0] == "python"], tmp_path)
+    asked, again, trained = [
+        line for language, b in blocks if language == "sh" for line in b.split("\n") if line
+    ]
+    (shown,) = [block for language, block in blocks if language == "text"]
+    said = succeed("-m bidnn", *shlex.split(asked)[1:], cwd=tmp_path)
+    for line in shown.splitlines():
+        assert line == "…" or line.strip() in said.out + said.err
+    said = succeed("-m bidnn", *shlex.split(again)[1:], cwd=tmp_path)
+    assert f"recommended: {trained}\n" in said.err
+    assert json.loads(Path("doctor.json").read_text())["command"] == trained
+    succeed("-m bidnn", *shlex.split(trained)[1:], *SHORTER["train"], cwd=tmp_path)
+
+
+@pytest.mark.slow
 def test_every_format_of_the_data_page_is_made_trained_on_and_embedded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
