@@ -265,10 +265,8 @@ def test_the_doctor_says_what_its_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(PAGES["doctor.md"])
     follow([block for block in blocks if block[0] == "python"], tmp_path)
-    asked, again, trained = [
-        line for language, b in blocks if language == "sh" for line in b.split("\n") if line
-    ]
-    (shown,) = [block for language, block in blocks if language == "text"]
+    (commands,), (shown,) = ([b for kind, b in blocks if kind == name] for name in ("sh", "text"))
+    asked, again, trained = commands.splitlines()
     said = succeed("-m bidnn", *shlex.split(asked)[1:], cwd=tmp_path)
     for line in shown.splitlines():
         assert line == "…" or line.strip() in said.out + said.err
