@@ -78,8 +78,13 @@ def near_rows(
         permutations: how many.
         generator: draws them.
     """
-    near, others = (neighbours(part - part.mean(axis=0, dtype=np.float64)) for part in parts)
-    rows = len(near)
+    first, second = (part - part.mean(axis=0, dtype=np.float64) for part in parts)
+    near, rows = neighbours(first), len(first)
+    # In another order of the rows: of equally near ones the lowest numbers are taken, and would be
+    # the same in both modalities.
+    order = generator.permutation(rows)
+    others = np.empty_like(near)
+    others[order] = order[neighbours(second[order])]
     beside = np.zeros((rows, rows), dtype=bool)
     beside[np.arange(rows)[:, None], others] = True
     permuted = np.empty(permutations)
@@ -152,7 +157,7 @@ def _translation(sample: Sample, line: list[Against], *, related: bool) -> Findi
         level = Level.look
         dark = " and ".join(name for name, way in zip(ways, line, strict=True) if not _maps(way))
         advice = "see what `variance explained by translation` says after the training"
-        said += f"; {dark} is no better than the mean by a linear map"
+        said += f"; no better than the mean by a linear map: {dark}"
     figures = {}
     for way, found in zip(("first_to_second", "second_to_first"), line, strict=True):
         figures[way] = found.found

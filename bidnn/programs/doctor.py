@@ -46,12 +46,13 @@ def run(config: DoctorConfig) -> None:
     findings = examine(store, plan_of(replace(config, data=source)), seed=config.seed)
     findings.sort(key=lambda finding: -list(Level).index(finding.level))
     show(store, findings)
-    settings = recommended(store, config.seed)
-    command = shlex.join(settings)
+    trains = store.present.all(axis=1).any()
+    command = shlex.join(recommended(store, config.seed)) if trains else ""
     unmended = [f.name for f in findings if f.level is Level.mend and not f.settings]
     if unmended:
-        log.info("what no setting mends comes first: %s; then", ", ".join(unmended))
-    log.info("recommended: %s", command)
+        log.info("no setting mends, and first comes: %s", ", ".join(unmended))
+    if command:
+        log.info("recommended: %s", command)
     if path is not None:
         with whole_file(Path(path)) as file:
             file.write(written(Path(path), store, findings, command).encode())
@@ -119,7 +120,7 @@ def written(path: Path, store: PairStore, findings: list[Finding], command: str)
             "bidnn": version("bidnn"),
             "rows": store.describe(),
             "findings": facts,
-            "command": command,
+            "command": command or None,
         }
         return as_json(content, indent=2) + "\n"
     lines = [
@@ -131,7 +132,8 @@ def written(path: Path, store: PairStore, findings: list[Finding], command: str)
     for finding in findings:
         cells = (finding.level.value, finding.name, finding.sentence, finding.mended(SETTINGS))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, "", "```", command, "```", ""])
+    fenced = ["", "```", command, "```"] if command else []
+    return "\n".join([*lines, *fenced, ""])
 
 
 def _key(override: str) -> str:

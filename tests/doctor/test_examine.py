@@ -123,7 +123,7 @@ def test_a_direction_of_which_a_linear_map_knows_nothing():
     first[:, 1:] /= 4
     found = faults(store(first, second))["translation"]
     assert found.sentence.endswith(
-        "first → second is no better than the mean by a linear map; 300 complete rows"
+        "no better than the mean by a linear map: first → second; 300 complete rows"
     )
 
 

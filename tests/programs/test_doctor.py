@@ -81,14 +81,22 @@ def test_rows_that_lack_a_modality_get_the_recipe_for_them(folder):
 def test_what_no_setting_mends_is_said_first(folder):
     said, found = doctor(folder, "data=npz", "data.path=unpaired.npz")
     assert levels(found, "mend") == {"agreement"}
-    assert "what no setting mends comes first: agreement; then" in said.err
+    assert "no setting mends, and first comes: agreement\n" in said.err
+    assert (
+        "recommended: bidnn train data=npz data.path=unpaired.npz loss=separate_means\n" in said.err
+    )
     written = f"output.path={folder / 'doctor.md'}"
-    succeed("scripts/doctor.py", "data=npz", f"data.path={folder / 'alone.npz'}", written)
+    alone = ("data=npz", f"data.path={folder / 'alone.npz'}")
+    assert "recommended" not in succeed("scripts/doctor.py", *alone, written).err
     lines = (folder / "doctor.md").read_text().splitlines()
     assert lines[0].endswith("alone.npz: 400 rows of 6 + 90 (400 without second)")
     (pairs,) = [line for line in lines if line.startswith("| mend")]
     assert "| pairs | 400 rows of 6 + 90 columns, 0 with both modalities: there is" in pairs
-    assert lines[-2].endswith(f"scripts/train.py data=npz data.path={folder / 'alone.npz'}")
+    assert "```" not in lines
+    data = ("data=npz", f"data.path={folder / 'unpaired.npz'}")
+    succeed("scripts/doctor.py", *data, written)
+    last = (folder / "doctor.md").read_text().splitlines()[-2]
+    assert last.endswith(f"scripts/train.py {data[0]} {data[1]} loss=separate_means")
 
 
 def test_rows_that_cannot_be_read_and_other_formats_are_refused(folder):
