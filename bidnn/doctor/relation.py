@@ -9,7 +9,12 @@ from bidnn.doctor.content import FEW, TOO_FEW
 from bidnn.doctor.findings import NAMES, Finding, Level, percent
 from bidnn.doctor.ridge import Centred, explained
 from bidnn.doctor.sample import Sample
-from bidnn.evaluation.agreement import NEIGHBOURS, agreement, neighbours
+from bidnn.evaluation.agreement import (
+    NEIGHBOURS,
+    agreement,
+    neighbours,
+    neighbours_among_equals,
+)
 
 PERMUTATIONS, FITTED_PERMUTATIONS = 200, 5
 """Of the pairs, for neighbours and for ridge regression."""
@@ -80,11 +85,7 @@ def near_rows(
     """
     first, second = (part - part.mean(axis=0, dtype=np.float64) for part in parts)
     near, rows = neighbours(first), len(first)
-    # In another order of the rows: of equally near ones the lowest numbers are taken, and would be
-    # the same in both modalities.
-    order = generator.permutation(rows)
-    others = np.empty_like(near)
-    others[order] = order[neighbours(second[order])]
+    others = neighbours_among_equals(second, generator.permutation(rows))
     beside = np.zeros((rows, rows), dtype=bool)
     beside[np.arange(rows)[:, None], others] = True
     permuted = np.empty(permutations)

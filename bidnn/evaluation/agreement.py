@@ -45,7 +45,27 @@ def agreement_of_vectors(vectors: ArrayLike, values: ArrayLike) -> float:
     rows, features = np.asarray(vectors), np.asarray(values, dtype=np.float64)
     if len(rows) <= 2 * NEIGHBOURS:
         return float("nan")
-    return agreement(neighbours(rows), neighbours(features - features.mean(axis=0)))
+    order = np.random.default_rng(len(rows)).permutation(len(rows))
+    return agreement(
+        neighbours(rows), neighbours_among_equals(features - features.mean(axis=0), order)
+    )
+
+
+def neighbours_among_equals(
+    vectors: NDArray[np.floating], order: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """As `neighbours`, but among equals the first ones of an order.
+
+    Where many rows are equally near in two representations, both would have the lowest numbers, and
+    agree on what neither says.
+
+    Args:
+        vectors: (rows, size) finite.
+        order: (rows,) their numbers, in any order.
+    """
+    near = np.empty((len(order), NEIGHBOURS), np.int64)
+    near[order] = order[neighbours(vectors[order])]
+    return near
 
 
 def neighbours(vectors: NDArray[np.floating], count: int = NEIGHBOURS) -> NDArray[np.int64]:
