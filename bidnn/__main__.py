@@ -23,6 +23,7 @@ PROGRAMS = {
     "convert": "features in another file format",
     "index": "make an embedding searchable",
     "search": "find the nearest rows of an embedding",
+    "report": "a page on what a run has learned, or on several",
 }
 
 

@@ -316,6 +316,7 @@ class BiDNN(Conventions):
     ) -> None:
         # Lightning and Hydra are a second of starting, which embedding does without.
         from bidnn.programs.quoting import setting
+        from bidnn.programs.report import report_on
         from bidnn.programs.settings import compose_training, split_settings
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
@@ -335,6 +336,7 @@ class BiDNN(Conventions):
             stack.enter_context(ALONE)
             composed = partial(compose_training, values=values, words=words, folders=own)
             training = composed([*fixed, *choices])
+            own_folder = training.run_dir is not None
             if training.run_dir is None and training.callbacks.get("best"):  # a file, for a while
                 folder = stack.enter_context(TemporaryDirectory(prefix="bidnn-"))
                 fixed[fixed.index("run_dir=null")] = setting("run_dir", folder)
@@ -347,6 +349,8 @@ class BiDNN(Conventions):
             store = replace(store, reading=reading)
             stack.enter_context(said(self.config.verbosity))
             fitted = fit(training, store, callbacks=more, words=PYTHON, validation=validation)
+            if own_folder:
+                report_on(training, fitted, training.data, store, PYTHON, validation)
         self._model, self._metrics = fitted.model, fitted.metrics
 
     def _check_outputs(self) -> None:

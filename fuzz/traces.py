@@ -1,5 +1,6 @@
 """What a training leaves in its folder, compared with what another one left."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "metrics")
 """Of a checkpoint. Its callbacks' states name the folder, and Lightning's `epoch` is one less where
 a run was interrupted in its last epoch's end."""
-OF_ONE_RUN = ("config.yaml", "run.json", "train.log")
+OF_ONE_RUN = ("config.yaml", "run.json", "train.log", "report.html")
 """Files that name the run; the log is compared by its lines."""
 
 
@@ -88,6 +89,9 @@ def _changed(alone: Path, other: Path) -> list[str]:
     """What differs between two files: the keys of a checkpoint, or just that they do."""
     if alone.name in OF_ONE_RUN:
         return []
+    if alone.name == "history.json":  # whose warnings name a full disk
+        first, second = (json.loads(path.read_text())["epochs"] for path in (alone, other))
+        return [] if first == second else [": epochs"]
     if alone.suffix != ".ckpt":
         return [""] if alone.read_bytes() != other.read_bytes() else []
     first, second = (torch.load(p, map_location="cpu", weights_only=True) for p in (alone, other))

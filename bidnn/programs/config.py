@@ -282,6 +282,39 @@ class DoctorConfig(TrainConfig):
     output: FindingsConfig = field(default_factory=FindingsConfig)
 
 
+@dataclass(slots=True, kw_only=True)
+class PageConfig:
+    """Where `bidnn report` writes.
+
+    Attributes:
+        path: the page; null: report.html in the run's or the sweep's folder, and of several that
+            are named, comparison.html here.
+    """
+
+    path: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportConfig:
+    """Draws a page on what a run has learned; of several runs, or of a sweep, which was best.
+
+    Attributes:
+        runs: folders of runs or sweeps; `bidnn report FOLDER…` names them, too.
+        objective: the metric by which several runs are compared; null: their own.
+        output: what is written.
+        umap: also maps the embedding by UMAP, if umap-learn is installed.
+        device: where the model runs; `auto` takes a GPU when there is one.
+        data: the rows of a run, where they are not where it found them.
+    """
+
+    runs: list[str] = field(default_factory=list)
+    objective: str | None = None
+    output: PageConfig = MISSING
+    umap: bool = True
+    device: str = "auto"
+    data: Any = None
+
+
 PROGRAMS: dict[str, type] = {
     "train": TrainConfig,
     "doctor": DoctorConfig,
@@ -291,6 +324,7 @@ PROGRAMS: dict[str, type] = {
     "tune": TuneConfig,
     "index": IndexConfig,
     "search": SearchConfig,
+    "report": ReportConfig,
 }
 GROUPS: dict[str, dict[str, type]] = {
     "data": {**SOURCES},

@@ -32,7 +32,7 @@ from bidnn.programs.processes import (
     rank,
     resuming_command,
 )
-from bidnn.programs.quoting import setting
+from bidnn.programs.quoting import quoted, setting
 from bidnn.programs.settings import find_classes, typed
 from bidnn.programs.streams import outlive_streams
 from bidnn.training.signals import take, taken_over
@@ -45,6 +45,8 @@ WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config
 
 OF_A_FILE = ("index", "search")
 """Programs whose first word is a file."""
+OF_FOLDERS = ("report",)
+"""Programs whose words without = are folders."""
 
 FAULT = 70
 """The exit status of a fault of ours, as sysexits.h has it."""
@@ -151,7 +153,11 @@ def say_stopped(name: str, why: object) -> None:
 
 
 def named_file(program: str, arguments: list[str]) -> list[str]:
-    """A command line whose first word may be the embedding that a program is of."""
+    """A command line whose first word may be the embedding that a program is of, or its runs."""
+    if program in OF_FOLDERS:
+        words = [a for a in arguments if "=" not in a and not a.startswith(("-", "+", "~"))]
+        rest = [argument for argument in arguments if argument not in words]
+        return [*([f"runs=[{','.join(map(quoted, words))}]"] if words else []), *rest]
     word = arguments[0] if arguments else ""
     if program not in OF_A_FILE or not word or "=" in word or word.startswith(("-", "+", "~")):
         return arguments

@@ -24,6 +24,7 @@ DAILY = {
     "compare": ("data.path", "methods", "common", "rates", "seeds"),
     "tune": ("trials", "objective", "prune", "sampler", "seed", "resume", "gone"),
     "index": ("file", "folder", "add", "exact_to"),
+    "report": ("runs", "objective", "data.path", "output.path", "umap", "device"),
     "search": (
         *("file", "id", "checkpoint", "data.path", "first", "second", "k", "having", "output.path"),
         "device",
@@ -64,6 +65,11 @@ EXAMPLES = {
     "index": (
         "bidnn index embedding.parquet",
         "bidnn index embedding.parquet add=new.parquet",
+    ),
+    "report": (
+        "bidnn report runs/DATE/TIME",
+        "bidnn report runs/sweeps/DATE/TIME",
+        "bidnn report runs/DATE/TIME runs/DATE/OTHER objective=agreement output.path=both.html",
     ),
     "search": (
         "bidnn search embedding.parquet id=video7 k=5",

@@ -101,14 +101,26 @@ def resuming_command() -> str:
 
     from bidnn.programs.quoting import typed_setting
 
+    folder = typed_setting("hydra.run.dir", HydraConfig.get().runtime.output_dir)
+    return f"{_command('resume=', 'checkpoint=')} resume=true {folder}"
+
+
+def repeating_command() -> str:
+    """What to type to make this run once more, in a folder of its own; of a sweep, this one job."""
+    return _command("resume=")
+
+
+def _command(*without: str) -> str:
+    """The command line of this job, but for settings that begin so, and those of Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+
     hydra = HydraConfig.get()
-    kept = [a for a in hydra.overrides.task if not a.startswith(("resume=", "checkpoint="))]
+    kept = [a for a in hydra.overrides.task if not a.startswith(without)]
     if hydra.job.config_name == "tune":
         from bidnn.programs.tuning.arguments import as_typed
 
         kept = as_typed(kept)
-    folder = typed_setting("hydra.run.dir", hydra.runtime.output_dir)
-    return f"{called(str(hydra.job.config_name), kept)} resume=true {folder}"
+    return called(str(hydra.job.config_name), kept)
 
 
 def called(program: str, settings: Iterable[str]) -> str:

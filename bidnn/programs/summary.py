@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from bidnn.files import as_json, whole_file
 from bidnn.programs.messages import one_line
+from bidnn.report.comparison import lower_is_better
 from bidnn.training.resuming import read_metrics
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,12 @@ class Sweep:
     Attributes:
         folder: of all its runs.
         objective: the metric that runs are compared by.
+        report: whether it gets a page.
     """
 
     folder: Path
     objective: str
+    report: bool
 
 
 started: list[Sweep] = []
@@ -74,7 +77,7 @@ class NoteJobs(Callback):
         folder = Path(config.hydra.sweep.dir)
         for path in folder.glob(NOTE.format("*")):  # of a sweep that was killed in this folder
             path.unlink()
-        started[:] = [Sweep(folder, str(config.objective))]
+        started[:] = [Sweep(folder, str(config.objective), bool(config.report))]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ANN401 — Hydra's
         """In the process of the run."""
@@ -112,6 +115,21 @@ def summarize() -> None:
         (sweep.folder / NOTE.format(job.number)).unlink(missing_ok=True)
     show(jobs, sweep.objective)
     log.info("%d runs, %d failed: %s", len(jobs), sum(bool(j.failure) for j in jobs), path)
+    if sweep.report:
+        _report_on(sweep)
+
+
+def _report_on(sweep: Sweep) -> None:
+    """The page of the sweep; whatever fails, its runs and its table are kept."""
+    from bidnn.report.comparison import write_comparison
+    from bidnn.report.folder import Run, runs_in
+    from bidnn.report.run import FILE
+
+    try:
+        runs = [Run.read(folder) for folder in runs_in(sweep.folder)]
+        log.info("report: %s", write_comparison(sweep.folder / FILE, runs, sweep.objective))
+    except Exception as error:  # noqa: BLE001 — a report that fails loses no run
+        log.warning("no report (%s); bidnn report %s would make it", one_line(error), sweep.folder)
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -128,11 +146,6 @@ def swept(jobs: list[Job]) -> list[str]:
     """The settings in which they differ."""
     keys = list(dict.fromkeys(key for job in jobs for key in job.settings))
     return [key for key in keys if len({job.settings.get(key) for job in jobs}) > 1]
-
-
-def lower_is_better(objective: str) -> bool:
-    """Whether it is a loss or an error: those of `train/` and `val/`, and what says so."""
-    return objective.startswith(("train/", "val/")) or "error" in objective or "loss" in objective
 
 
 def ranked(jobs: list[Job], objective: str) -> list[Job]:

@@ -11,6 +11,8 @@ from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.model.outputs import check_replaces_nothing, output_path
 from bidnn.model.saved import reading_of
 from bidnn.programs.entry import sweeping
+from bidnn.programs.processes import repeating_command
+from bidnn.programs.report import report_on
 from bidnn.programs.rows import files_of, open_rows, source_of
 from bidnn.training.config import TrainConfig
 from bidnn.training.fit import fit
@@ -29,18 +31,21 @@ def run(config: TrainConfig) -> float:
     """
     if sweeping():
         check_own_output(config, "every run of a sweep")
-    metrics = train(config)
+    metrics = train(config, command=repeating_command())
     if not config.trainer.trains and config.objective not in metrics:
         return float("nan")
     return objective_of(metrics, config.objective)
 
 
-def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+def train(
+    config: TrainConfig, callbacks: Sequence[Callback] = (), command: str | None = None
+) -> dict[str, float]:
     """Reads the rows, trains, and writes what was asked for.
 
     Args:
         config: the settings, with a folder.
         callbacks: Lightning's or own ones, besides those of the settings.
+        command: what repeats it, for its record.
 
     Returns:
         What was measured, by name.
@@ -56,11 +61,13 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> dict[str, 
         check_replaces_nothing(output.path, output.every_n_epochs, read, "output.path")
     reading = None if config.checkpoint is None else reading_of(Path(config.checkpoint))
     rows = open_rows(source, config.seed, reading=reading)
-    metrics = fit(config, rows, callbacks=callbacks).metrics
+    fitted = fit(config, rows, callbacks=callbacks, command=command)
     if output.path is not None:
         log.info("%s: %s", output.kind.value, output_path(output, None))
     log.info("run folder: %s", config.run_dir)
-    return metrics
+    if not sweeping():  # which has one for all its runs
+        report_on(config, fitted, source, rows)
+    return fitted.metrics
 
 
 def check_own_output(config: TrainConfig, each: str) -> None:

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUIET = ("callbacks.progress=null", "callbacks.report=null", "logger=none", "output.path=null")
+QUIET = (
+    *("callbacks.progress=null", "callbacks.report=null", "report=false"),
+    *("logger=none", "output.path=null"),
+)
 """What each training leaves out, unless its settings say otherwise."""
 NOT_SEARCHED = ("seed", "resume", "run_dir", "objective", "hydra")
 OF_THE_MACHINE = ("trainer.accelerator", "trainer.devices", "speed.threads")

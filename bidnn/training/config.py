@@ -151,6 +151,8 @@ class TrainConfig:
         doctor: say before the first epoch what is wrong with the rows, as far as a look of a second
             at most can tell; `bidnn doctor` looks closer.
         objective: the metric that a sweep gets from the run, by the name it is logged under.
+        report: writes report.html into the run's folder in the end; of a sweep, only into the
+            sweep's.
         run_dir: the run's folder; null keeps nothing.
         data: where rows come from, and which of them train.
         model: the network.
@@ -172,6 +174,7 @@ class TrainConfig:
     checkpoint: str | None = None
     doctor: bool = True
     objective: str = "train/loss"
+    report: bool = True
     run_dir: str | None = None
     data: Any = MISSING
     model: NetworkConfig = MISSING

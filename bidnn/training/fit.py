@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.remote import with_local_files
-from bidnn.data.sources import read_alike
+from bidnn.data.sources import SOURCES, read_alike
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.files import as_json, held, whole_file
@@ -34,6 +34,7 @@ from bidnn.training.callbacks.together import all_callbacks
 from bidnn.training.checkup import look_over
 from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.kept import digest, kept_coordinates
+from bidnn.training.history import History, noted_warnings
 from bidnn.training.loggers import keep_rows
 from bidnn.training.module import TrainingModule
 from bidnn.training.peers import Peers
@@ -69,10 +70,12 @@ class Fitted:
     Attributes:
         model: trained, on the CPU, in evaluation mode.
         metrics: the last value of all that was logged, and of the reports at the end, by name.
+        changed: whether anything was done: nothing is with a run that had come to its end.
     """
 
     model: Model
     metrics: dict[str, float]
+    changed: bool = True
 
 
 def fit(
@@ -83,6 +86,7 @@ def fit(
     words: Words = SETTINGS,
     start: Model | None = None,
     validation: PairStore | None = None,
+    command: str | None = None,
 ) -> Fitted:
     """One training, whole: rows are split, a model is made, trained, used and kept as configured.
 
@@ -96,6 +100,7 @@ def fit(
         words: how the caller writes a setting, for advice.
         start: a model to train on; None for `config.checkpoint`, or a fresh one.
         validation: the rows to validate on; None for those of the settings.
+        command: what repeats the run, for its record; None: the command of this process.
 
     Returns:
         The model, and what was measured.
@@ -107,7 +112,11 @@ def fit(
     # The first of several processes holds the folder for all.
     holds = getattr(rank_zero_only, "rank", 0) == 0
     with ALONE, held(folder) if folder is not None and holds else nullcontext():
-        return _fit(config, store, folder, callbacks, words, start, validation)
+        history = History()
+        with noted_warnings(history):
+            return _fit(
+                config, store, folder, callbacks, words, start, validation, command, history
+            )
 
 
 def _fit(
@@ -118,6 +127,8 @@ def _fit(
     words: Words,
     start: Model | None,
     validation: PairStore | None,
+    command: str | None,
+    history: History,
 ) -> Fitted:
     given = config
     config = replace(
@@ -160,7 +171,7 @@ def _fit(
             data.coordinates = kept_coordinates(config.model.rep, data, folder, kept)
             record["coordinates"] = digest(data.coordinates)
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
-        module.record, module.stopping = record, stopping(given)
+        module.record, module.stopping, module.history = record, stopping(given), history
         everything = all_callbacks(config, store, folder, callbacks)
         loggers = [made(node) for node in config.logger.values() if node]
         trainer = build_trainer(
@@ -180,12 +191,15 @@ def _fit(
             keep_rows(loggers, [] if begun is None else begun.rows)
         if folder is not None and first:
             write_settings(folder, given)
-            write_record(folder, store)
+            named = (name for name, kind in SOURCES.items() if type(config.data) is kind)
+            write_record(folder, store, command=command, source=next(named, None))
         with config.speed.set_threads(module.operations(data.batch_size)), _stoppable(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for callback in everything:
         metrics |= getattr(callback, "metrics", {})
+    if folder is not None and trainer.is_global_zero:
+        history.write(folder)
     _log_metrics(trainer, folder, settings, metrics)
     return Fitted(module.model.cpu().eval(), metrics)
 
@@ -289,7 +303,7 @@ def _finished(config: TrainConfig, folder: Path, begun: Begun, metrics: dict[str
     )
     best = begun.path.with_name("best.ckpt")
     kept = best if config.callbacks.get("best") and best.is_file() else begun.path
-    return Fitted(load_bundle(kept), metrics)
+    return Fitted(load_bundle(kept), metrics, changed=False)
 
 
 def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | None:

@@ -21,6 +21,7 @@ from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
 from bidnn.training.compiled import CompiledSteps, compiled_loss
 from bidnn.training.diverging import DivergedError, lost_loss, lost_weight
+from bidnn.training.history import History
 from bidnn.training.loggers import count_rows
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.resuming import check_steps
@@ -82,6 +83,7 @@ class TrainingModule(LightningModule):
         self._seed_of = (-1, 0)
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
+        self.history = History()
         self._resumed: dict[str, Tensor] = {}
         self._finished = False
 
@@ -309,6 +311,7 @@ class TrainingModule(LightningModule):
         self.trainer.callback_metrics.update(metrics)
         self.trainer.logged_metrics.update(metrics)
         numbers = {name: float(value) for name, value in metrics.items()}
+        self.history.note(self.current_epoch + (not self._finished), numbers)
         for logger in self.loggers:
             epoch = {"epoch": float(self.current_epoch)}
             logger.log_metrics({**numbers, **epoch}, step=self.trainer.global_step)
@@ -373,6 +376,7 @@ class TrainingModule(LightningModule):
         checkpoint["run"] = self.record
         checkpoint["stopped"] = self.stopping if self.trainer.should_stop else None
         checkpoint["rows"] = count_rows(self.loggers)
+        checkpoint["history"] = self.history.state()
         checkpoint["one_by_one"] = self.automatic_optimization
         checkpoint["batches_per_chunk"] = self._data().batches_per_chunk
 
@@ -385,6 +389,7 @@ class TrainingModule(LightningModule):
         share = (self.global_rank, self.trainer.world_size)
         self._sums["train"] = Sums(checkpoint["losses"], share)
         self._resumed = dict(checkpoint["metrics"])
+        self.history.restore(checkpoint["history"])
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
         check_weights("the checkpoint to resume", self.state_dict(), checkpoint["state_dict"])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from bidnn.errors import UserError
 from bidnn.files import as_json, whole_file
 
 NAME = "run.json"
+SOURCE = "source"
 SETTINGS_FILE = "config.yaml"
 SAMPLE_BYTES = 64 * 2**20
 PACKAGES = ("bidnn", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy")
@@ -31,7 +33,11 @@ MAY_CHANGE = (
 
 
 def write_record(
-    folder: Path, store: PairStore | None, settings: dict[str, Any] | None = None
+    folder: Path,
+    store: PairStore | None,
+    settings: dict[str, Any] | None = None,
+    command: str | None = None,
+    source: str | None = None,
 ) -> None:
     """Writes the record of a run.
 
@@ -39,10 +45,13 @@ def write_record(
         folder: of the run.
         store: its rows; None if they are of many files, each for itself.
         settings: of the run, where they are not in a file of their own.
+        command: what repeats it; None: the command of this process.
+        source: which of the sources of `data=` its rows come from; None: an own one.
     """
     record = {
         **({} if settings is None else {"settings": settings}),
         "data": None if store is None else describe_data(store),
+        SOURCE: source,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "machine": {
             "platform": platform.platform(),
@@ -54,6 +63,8 @@ def write_record(
         },
         "git": _git(),
         "arguments": sys.argv[1:],
+        "command": command or shlex.join(["python", *sys.argv]),
+        "began_in": str(Path.cwd()),
     }
     with whole_file(folder / NAME) as file:
         file.write(as_json(record, indent=2).encode() + b"\n")

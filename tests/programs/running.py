@@ -19,7 +19,13 @@ from pathlib import Path
 from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
-TINY = ("model.hdn=16", "model.rep=8", "trainer.max_epochs=2", "callbacks.progress=null")
+TINY = (
+    "model.hdn=16",
+    "model.rep=8",
+    "trainer.max_epochs=2",
+    "callbacks.progress=null",
+    "report=false",
+)
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 IMPORTED = [
     *(f"bidnn.programs.{name}" for name in ("train", "embed", "convert", "compare", "evaluate")),

@@ -7,6 +7,7 @@ import pytest
 
 from bidnn.programs.summary import Job, as_csv, ranked, swept
 from tests.programs.running import run
+from tests.report.reading import read
 
 SMALL = ("model.hdn=4", "callbacks.progress=null", "callbacks.report=null", "logger=none")
 
@@ -34,9 +35,14 @@ def test_a_sweep_ends_with_its_runs_ranked_and_a_failed_one_ends_no_other(tmp_pa
     assert float(rows[0]["val/loss"]) < float(rows[1]["val/loss"])
     assert all("rep must be even" in row["failure"] and not row["val/loss"] for row in rows[2:])
     assert "model.hdn" not in rows[0]
+    page = read(sweep / "report.html")
+    assert [run["name"] for run in page["runs"]] == ["1", "0"]
+    assert page["runs"][0]["objective"] == pytest.approx(float(rows[0]["val/loss"]), rel=1e-5)
+    assert page["best"]["command"].endswith("model.rep=4 trainer.max_epochs=3 objective=val/loss")
+    assert [name for name, why in page["failed"] if "rep must be even" in why] == ["2", "3"]
     assert sorted(path.name for path in sweep.iterdir()) == [
         *("0", "1"),
-        *("multirun.yaml", "results.csv"),
+        *("multirun.yaml", "report.html", "results.csv"),
     ]
 
 

@@ -40,6 +40,8 @@ def test_every_setting_and_every_module_travels_in_the_wheel(unpacked):
     assert files(unpacked / "bidnn" / "conf", "yaml") == files(CONF, "yaml")
     assert files(unpacked / "bidnn", "py") == files(ROOT / "bidnn", "py")
     assert (unpacked / "bidnn" / "py.typed").exists()
+    for kind in ("html", "css", "js"):
+        assert files(unpacked / "bidnn" / "report", kind) == files(ROOT / "bidnn" / "report", kind)
 
 
 def test_the_repository_around_an_installed_program_is_not_recorded_as_its_own(monkeypatch):
@@ -64,7 +66,8 @@ def test_the_wheel_trains_away_from_the_repository(unpacked, tmp_path):
     found = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
     assert found.strip() == str(unpacked / "bidnn" / "conf")
     assert "experiment " in bidnn("train", "--help").stdout
-    bidnn("train", "experiment=digits", *TINY, "callbacks.report=null")
+    bidnn("train", "experiment=digits", *TINY, "callbacks.report=null", "report=true")
     (folder,) = (tmp_path / "runs").glob("*/*")
+    assert "<title>" in (folder / "report.html").read_text()
     bidnn("embed", f"checkpoint={folder}", "data=digits", "output.path=z.npz")
     assert '"map"' in bidnn("evaluate", "z.npz").stdout.splitlines()[-1]

@@ -14,6 +14,7 @@ from bidnn.data.store import PairStore
 from bidnn.evaluation.agreement import NEIGHBOURS, agreement_of_vectors, sample
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
+from bidnn.training.history import SELDOM, due
 from bidnn.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ BYTES = 64 * 2**20
 """Of the rows that are looked at: of very wide ones there are fewer."""
 DIRECTIONS = ("first_to_second", "second_to_first")
 STEPS_TO_JUDGE, LEAST_FALL = 20, 0.01
+MEANWHILE, FITTED_ON = 500, 2000
+"""Rows that agreement is measured on during the training, and that its embedding is fitted to."""
 
 
 class Explained(Callback):
@@ -33,9 +36,14 @@ class Explained(Callback):
     are among its ten nearest in the modality that the embedding was not shown.
     """
 
-    def __init__(self) -> None:
-        """Measures nothing yet."""
+    def __init__(self, *, meanwhile: bool = False) -> None:
+        """Measures nothing yet.
+
+        Args:
+            meanwhile: also notes the agreement of 500 rows in the history, see `history.due`.
+        """
         self.metrics: dict[str, float] = {}
+        self._meanwhile = meanwhile
         self._first_loss: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,6 +58,11 @@ class Explained(Callback):
         """Keeps the loss of the first epoch but one, to see later whether it fell."""
         if self._first_loss is None and "train/loss" in trainer.callback_metrics:
             self._first_loss = float(trainer.callback_metrics["train/loss"])
+        if self._meanwhile and trainer.is_global_zero and due(trainer.current_epoch + 1):
+            assert isinstance(pl_module, TrainingModule)
+            found = agreement_meanwhile(pl_module.model, PairDataModule.of(trainer))
+            if found is not None:
+                pl_module.history.note(trainer.current_epoch + 1, {SELDOM: found})
 
     def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
         """Measures, logs and warns."""
@@ -134,6 +147,20 @@ def found_again(
         vectors = embed(model, PairStore(*parts, present))
         shares.append(agreement_of_vectors(vectors, parts[hidden]))
     return sum(shares) / 2, NEIGHBOURS / (len(rows) - 1)
+
+
+def agreement_meanwhile(model: Model, data: PairDataModule) -> float | None:
+    """The agreement of few rows; the model is as it was afterwards.
+
+    The statistics of its embedding are for this fitted to 2000 rows, which takes little time.
+    """
+    held = len(data.val_rows) >= 2
+    store, rows = (data.val_store, data.val_rows) if held else (data.store, data.complete_rows)
+    before = {name: values.clone() for name, values in model.finish.state_dict().items()}
+    model.fit_embedding(data.store, data.complete_rows[:: -(-len(data.complete_rows) // FITTED_ON)])
+    near = found_again(model, store, rows[:: -(-len(rows) // MEANWHILE)])
+    model.finish.load_state_dict(before)
+    return None if near is None else near[0]
 
 
 def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) -> dict[str, float]:

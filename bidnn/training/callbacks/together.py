@@ -47,7 +47,11 @@ def all_callbacks(
     own += [callback for callback in given if isinstance(callback, WriteModel)]
     if config.output.path is not None:
         own.append(RunCommand(config.output))
-    own += [Explained(), *(c for c in configured if not isinstance(c, WriteModel))]
+    meanwhile = config.report and folder is not None
+    own += [
+        Explained(meanwhile=meanwhile),
+        *(c for c in configured if not isinstance(c, WriteModel)),
+    ]
     kept = any(isinstance(callback, Checkpoints) for callback in own)
     if folder is not None and config.trainer.enable_checkpointing is not False and not kept:
         own.append(Checkpoints(folder, every_n_epochs=0, every_minutes=0))
