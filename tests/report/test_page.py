@@ -250,3 +250,16 @@ def test_python_gets_a_page_with_its_folder_and_its_own_words(tmp_path):
     told = read(tmp_path / "run" / "report.html")
     mends = [entry["mend"] for entry in told["warnings"]]
     assert 'data__val_fraction="0.05"' in mends
+
+
+def test_the_rows_that_python_validates_on_are_those_that_are_translated(tmp_path):
+    first, second = np.random.default_rng(0).normal(size=(2, 90, 5)).astype("f4")
+    net = BiDNN(hdn=8, rep=4, epochs=2, verbosity=0, recipe="paper", run_dir=str(tmp_path / "run"))
+    net.fit(first[:60], second[:60], validation=(first[60:], second[60:]))
+    told = read(tmp_path / "run" / "report.html")
+    assert (told["rows"]["all"], told["rows"]["held"]) == (60, 30)
+    assert told["rows"]["held_name"] == "validation"
+    assert (told["translation"]["known"], told["translation"]["asked"]) == (60, 30)
+    for name, errors in told["translation"]["errors"].items():
+        explained = net.metrics[f"explained/{name}"]
+        assert errors["network"] == pytest.approx(1 - explained, rel=1e-4)
