@@ -11,9 +11,10 @@ from bidnn.errors import UserError
 from bidnn.evaluation.trials import Axis, Point, draw_trials
 from bidnn.files import whole_file
 from bidnn.programs.processes import called
-from bidnn.programs.summary import Job, as_csv, lower_is_better, ranked, show
+from bidnn.programs.summary import Job, as_csv, ranked, show
 from bidnn.programs.tuning.space import Numbers
 from bidnn.programs.tuning.study import ENDED, Study
+from bidnn.report.comparison import lower_is_better
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import readable
 from bidnn.programs.config import TuneConfig
-from bidnn.programs.summary import lower_is_better
 from bidnn.programs.tuning.sampling import AGAIN, PlacedSampler
 from bidnn.programs.tuning.space import Space
+from bidnn.report.comparison import lower_is_better
 from bidnn.training.record import MAY_CHANGE, NAME, check_no_training, describe_run, write_record
 from bidnn.training.signals import held_back
 
