@@ -181,19 +181,21 @@ def small(code):
     """A block of the README, its networks and trainings made small."""
     code = code.replace("hdn=256, rep=128, epochs=200", "hdn=8, rep=4, epochs=2")
     code = code.replace('recipe="crossmodal", ', 'recipe="crossmodal", epochs=2, ')
+    code = code.replace('callbacks="early_stopping", ', 'callbacks="early_stopping", epochs=2, ')
     code = code.replace('epochs=100), {"rep": [64, 128]}', 'epochs=2), {"rep": [2, 4]}')
     return code.replace("hdn=2048, rep=2048", "hdn=8, rep=4, epochs=2")
 
 
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     (code,) = (block for language, block in BLOCK.findall(README) if language == "python")
-    assert small(code).count("epochs=2") == code.count("BiDNN(") == 4
+    assert small(code).count("epochs=2") == code.count("BiDNN(") == 5
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     first, second = generator.uniform(-0.5, 0.5, (2, 80, 5)).astype("f4")
     first[:5], second[5:10] = np.nan, np.nan
     rows = generator.uniform(0.1, 0.9, (12, 4196))
     names = {"first": first, "second": second, "X": rows}
+    names |= {"first_val": first[20:40], "second_val": second[20:40]}
     exec(compile(small(code), "README.md", "exec"), names)
     assert names["embedding"].shape == (80, 4)
     assert names["second_from_first"].shape == second.shape
