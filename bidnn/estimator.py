@@ -49,6 +49,10 @@ class BiDNN(Conventions):
         z = net.transform(first, second)
         second_from_first = net.translate(first=first)
 
+    After a training, `metrics` has the last value of all that was measured, and `history_` what was
+    logged of its epochs: by name, a value for each number in `epoch` (of long trainings at most
+    512), NaN where there is none.
+
     The original's way, with files or a sparse matrix; it starts from the paper:
 
         net = BiDNN(Config(mod1size=100, mod2size=4096, hdn=2048, rep=2048))
@@ -352,6 +356,7 @@ class BiDNN(Conventions):
             if own_folder:
                 report_on(training, fitted, training.data, store, PYTHON, validation)
         self._model, self._metrics = fitted.model, fitted.metrics
+        self.history_ = fitted.history.columns()
 
     def _check_outputs(self) -> None:
         """Refuses files that would replace what is read; a model may go on under its name."""
@@ -404,7 +409,8 @@ class BiDNN(Conventions):
         return self._trained().mod1size, self._trained().mod2size
 
     def _fitted(self) -> Mapping[str, Any]:
-        names = ("_store", "_model", "_metrics", "_columns", "_container", "n_features_in_")
+        left = ("_store", "_model", "_metrics", "_columns", "_container")
+        names = (*left, "n_features_in_", "history_")
         return {name: vars(self)[name] for name in names if name in vars(self)}
 
     def _trained(self) -> Model:

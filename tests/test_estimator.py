@@ -54,6 +54,9 @@ def test_early_stopping_and_rows_to_validate_on_need_no_folder(pairs, tmp_path, 
     best = min(seen, key=seen.get)
     assert best == epochs - 3
     assert net.metrics["val/loss"] == pytest.approx(seen[max(seen)])
+    assert net.history_["epoch"] == list(range(1, epochs + 1))
+    assert net.history_["val/loss"] == pytest.approx(list(seen.values()))
+    assert len(net.history_["train/loss"]) == epochs
     shorter = quick(epochs=best + 1, **settings)
     shorter.fit(*pairs, validation=other)
     np.testing.assert_array_equal(net.transform(*pairs), shorter.transform(*pairs))

@@ -34,7 +34,7 @@ from bidnn.training.callbacks.together import all_callbacks
 from bidnn.training.checkup import look_over
 from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.kept import digest, kept_coordinates
-from bidnn.training.history import History, noted_warnings
+from bidnn.training.history import History, noted_warnings, read_history
 from bidnn.training.loggers import keep_rows
 from bidnn.training.module import TrainingModule
 from bidnn.training.peers import Peers
@@ -70,11 +70,13 @@ class Fitted:
     Attributes:
         model: trained, on the CPU, in evaluation mode.
         metrics: the last value of all that was logged, and of the reports at the end, by name.
+        history: what was logged of its epochs.
         changed: whether anything was done: nothing is with a run that had come to its end.
     """
 
     model: Model
     metrics: dict[str, float]
+    history: History
     changed: bool = True
 
 
@@ -201,7 +203,7 @@ def _fit(
     if folder is not None and trainer.is_global_zero:
         history.write(folder)
     _log_metrics(trainer, folder, settings, metrics)
-    return Fitted(module.model.cpu().eval(), metrics)
+    return Fitted(module.model.cpu().eval(), metrics, history)
 
 
 def pair_data(
@@ -303,7 +305,7 @@ def _finished(config: TrainConfig, folder: Path, begun: Begun, metrics: dict[str
     )
     best = begun.path.with_name("best.ckpt")
     kept = best if config.callbacks.get("best") and best.is_file() else begun.path
-    return Fitted(load_bundle(kept), metrics, changed=False)
+    return Fitted(load_bundle(kept), metrics, read_history(folder), changed=False)
 
 
 def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | None:

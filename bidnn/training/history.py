@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,11 @@ class History:
         """Adds a warning that there is not yet."""
         if line not in self.warnings:
             self.warnings.append(line)
+
+    def columns(self) -> dict[str, list[float]]:
+        """By name, a value for each epoch that is kept; NaN where there is none."""
+        names = dict.fromkeys(name for entry in self.epochs for name in entry)
+        return {name: [entry.get(name, math.nan) for entry in self.epochs] for name in names}
 
     def state(self) -> dict[str, Any]:
         """Plain data, for a checkpoint."""
