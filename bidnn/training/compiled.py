@@ -180,8 +180,13 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         UserError: if there is none.
     """
-    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+    if not has_compiler(device):
         raise UserError(
             "speed.compile=true needs a C++ compiler, and there is none; install g++, or set "
             "speed.compile=false"
         )
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether steps can be compiled for a device; torch brings what a GPU needs."""
+    return device.type != "cpu" or any(map(shutil.which, ("g++", "clang++", "c++")))

@@ -92,14 +92,14 @@ class TrainingModule(LightningModule):
         optimizer = self.optimizer.build(self.model.parameters())
         if self.optimizer.schedule is Schedule.constant:
             return optimizer
-        schedule = schedule_rate(optimizer, self.optimizer.schedule, self._steps())
+        schedule = schedule_rate(optimizer, self.optimizer.schedule, self.steps())
         assert schedule is not None
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _steps(self) -> int:
+    def steps(self) -> int:
         """Optimiser steps of the whole training; 0 if it has no end."""
         if self.automatic_optimization:
             steps = self.trainer.estimated_stepping_batches

@@ -10,6 +10,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.training.callbacks.checkpoints import Checkpoints
 from bidnn.training.callbacks.explained import Explained
+from bidnn.training.callbacks.hurry import Hurry
 from bidnn.training.callbacks.progress import Progress
 from bidnn.training.callbacks.run_command import RunCommand
 from bidnn.training.callbacks.write_model import WriteModel
@@ -50,6 +51,7 @@ def all_callbacks(
     meanwhile = config.report and folder is not None
     own += [
         Explained(meanwhile=meanwhile),
+        Hurry(),
         *(c for c in configured if not isinstance(c, WriteModel)),
     ]
     kept = any(isinstance(callback, Checkpoints) for callback in own)
