@@ -38,6 +38,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "large-embed": large.embed,
     "large-narrow": large.narrow,
     "large-sparse": large.sparse,
+    "many-rows": large.many,
     "shuffle": shuffle.sorted_rows,
     "linear": linear.grow,
     "deep-cca": peer.deep_cca,

@@ -288,14 +288,14 @@ class PairDataModule(LightningDataModule):
             )
         self.val_rows, self.train_rows = rows[:0], rows
         if held:
-            shuffled = np.random.default_rng([seed, 0x76616C]).permutation(rows)
-            self.val_rows, self.train_rows = np.sort(shuffled[:held]), np.sort(shuffled[held:])
+            self.val_rows, self.train_rows = _held_out(rows, held, seed)
         kept = np.ones(len(store), dtype=bool)
         kept[self.val_rows] = False
-        self.scaling_rows = np.flatnonzero(kept)
+        alike = len(rows) == len(store)  # then one list of numbers will do, of many rows
+        self.scaling_rows = self.train_rows if alike else np.flatnonzero(kept)
         self.complete_rows = self.train_rows
-        if incomplete_rows:
-            self.train_rows = np.flatnonzero(kept & store.present.any(axis=1))
+        if incomplete_rows and not alike:
+            self.train_rows = np.flatnonzero(kept & (store.present[:, 0] | store.present[:, 1]))
         self.val_store = store if val_store is None else val_store
         if val_store is not None:
             self.val_rows = val_store.complete
@@ -387,3 +387,14 @@ class PairDataModule(LightningDataModule):
         repeats = self.trainer.overfit_batches  # type: ignore[attr-defined]  # set by Trainer
         epoch = 0 if repeats else self.trainer.current_epoch
         return epoch, taken
+
+
+def _held_out(
+    rows: NDArray[np.int64], count: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As many of the rows as are held out, and the others; both ascending."""
+    places = np.arange(len(rows), dtype=np.int32 if len(rows) < 2**31 else np.int64)
+    np.random.default_rng([seed, 0x76616C]).shuffle(places)
+    others = np.ones(len(rows), dtype=bool)
+    others[places[:count]] = False
+    return rows[~others], rows[others]

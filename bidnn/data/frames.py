@@ -80,7 +80,10 @@ def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matr
         TypeError, ValueError: if it is of objects of which some are no numbers.
     """
     if getattr(getattr(values, "dtype", None), "kind", "") == "c":
-        raise UserError("Complex data not supported; give real and imaginary parts as columns")
+        raise UserError(
+            f"{values.dtype} is not a numeric type here. Complex data not supported; give real and "
+            "imaginary parts as columns"
+        )
     if sparse.issparse(values):
         real = values.dtype.kind in "biuf"  # what is not is refused by `store_arrays`
         return sparse.csr_array(values, dtype=np.float32 if real else None)

@@ -11,7 +11,7 @@ MANY_MISSING = 0.05
 
 def pairs(store: PairStore) -> Finding:
     """How many rows have both modalities."""
-    total, both = len(store), int(store.present.all(axis=1).sum())
+    total, both = len(store), int(store.is_complete.sum())
     level, advice = Level.fine, ""
     said = f"{total} rows of {store.mod1size} + {store.mod2size} columns, {both} with both"
     if not both:

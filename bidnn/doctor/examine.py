@@ -68,7 +68,7 @@ def examine(
         *repeats.repeated_rows(sample),
     ]
     found = [finding for finding in found if finding.name not in leave_out]
-    if not sample.store.present.all(axis=1).any():
+    if not sample.store.is_complete.any():
         return found
     try:
         scalers = scalers or fitted(sample, plan.scaling)

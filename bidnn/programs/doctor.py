@@ -46,7 +46,7 @@ def run(config: DoctorConfig) -> None:
     findings = examine(store, plan_of(replace(config, data=source)), seed=config.seed)
     findings.sort(key=lambda finding: -list(Level).index(finding.level))
     show(store, findings)
-    trains = store.present.all(axis=1).any()
+    trains = store.is_complete.any()
     command = shlex.join(recommended(store, config.seed)) if trains else ""
     unmended = [f.name for f in findings if f.level is Level.mend and not f.settings]
     if unmended:
@@ -70,7 +70,7 @@ def recommended(store: PairStore, seed: int) -> list[str]:
     for _ in range(ROUNDS):
         plan = plan_of(compose_training(given, {"run_dir": "."}, folders=[*map(Path, folders)]))
         findings = [missing(store, plan)]
-        if not findings[0].settings and sample.store.present.all(axis=1).any():
+        if not findings[0].settings and sample.store.is_complete.any():
             try:
                 findings = of_scale(sample, fitted(sample, plan.scaling), plan)
             except UserError:  # which is among the findings

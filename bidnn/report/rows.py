@@ -65,7 +65,7 @@ class Rows:
             store,
             batch_size=1,
             seed=int(settings["seed"]),
-            trains=trains and bool(len(store.complete)),
+            trains=trains and bool(store.is_complete.any()),
             val_fraction=share_held(source.val_fraction, store, other=other is not None),
             val_store=other,
         )

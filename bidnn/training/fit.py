@@ -237,7 +237,7 @@ def share_held(asked: float | None, store: PairStore, *, other: bool) -> float:
     """
     if asked is not None:
         return asked
-    count = len(store.complete)
+    count = int(store.is_complete.sum())
     held = min(count // HELD_OF, HELD_MOST)
     return held / count if held >= 2 and not other else 0.0
 

@@ -126,7 +126,7 @@ def describe_data(store: PairStore) -> dict[str, Any]:
             digest.update(np.ascontiguousarray(values).data)
     return {
         "rows": len(store),
-        "complete": int(store.present.all(axis=1).sum()),
+        "complete": int(store.is_complete.sum()),
         "columns": [store.mod1size, store.mod2size],
         "fingerprint": digest.hexdigest(),
     }

@@ -167,3 +167,17 @@ def test_a_file_to_validate_on_must_fit_and_excludes_a_fraction():
         module(numbered(20), val_fraction=0.001)
     with pytest.raises(ValueError, match=r"data\.batch_size=0"):
         module(numbered(20), batch_size=0)
+
+
+def test_the_rows_that_are_held_out_are_those_of_a_permutation():
+    rows = np.arange(500) * 3 + 1
+    present = np.zeros((1600, 2), bool)
+    present[rows] = True
+    values = np.ones((1600, 2), np.float32)
+    data = PairDataModule(
+        PairStore(values, values, present), batch_size=8, seed=7, val_fraction=0.1
+    )
+    expected = np.random.default_rng([7, 0x76616C]).permutation(rows)
+    np.testing.assert_array_equal(data.val_rows, np.sort(expected[:50]))
+    np.testing.assert_array_equal(data.train_rows, np.sort(expected[50:]))
+    np.testing.assert_array_equal(data.scaling_rows, np.setdiff1d(np.arange(1600), data.val_rows))
