@@ -27,18 +27,18 @@ from bidnn.original.rows import read_rows
 from bidnn.original.saved import load_model, save_model
 from bidnn.original.settings import as_settings, settings_of
 from bidnn.original.verbosity import said
+from bidnn.publishing.shared import Shared
 from bidnn.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from lightning import Callback
-
 TOP_LEVEL = (*(field.name for field in fields(TrainConfig)), "size", "tying")
 """Settings and groups of `bidnn train` that have no dot in their name."""
 MODALITIES = ("first", "second")
 RECIPE, PAPER = "incomplete", "paper"
 
 
-class BiDNN(Conventions):
+class BiDNN(Conventions, Shared):
     """Trains on pairs, embeds and translates rows that may miss either modality.
 
     scikit-learn's way, with arrays; the training starts from a recipe of conf/experiment, and every
@@ -109,6 +109,7 @@ class BiDNN(Conventions):
         }
         self._store: PairStore | None = None
         self._model: Model | None = None
+        self._origin = None
         self._metrics: dict[str, float] = {}
         self._columns: tuple[tuple[str, ...] | None, ...] = (None, None)
         self._container = "default"
@@ -310,6 +311,12 @@ class BiDNN(Conventions):
         """
         save_model(Path(path), self._trained())
 
+    @classmethod
+    def _of(cls, model: Model, origin: Path) -> Self:
+        net = cls(mod1size=model.mod1size, mod2size=model.mod2size, **settings_of(model))
+        net._model, net._origin = model, origin.absolute()
+        return net
+
     def _train(
         self,
         store: PairStore,
@@ -322,9 +329,11 @@ class BiDNN(Conventions):
         from bidnn.programs.quoting import setting
         from bidnn.programs.report import report_on
         from bidnn.programs.settings import compose_training, split_settings
+        from bidnn.publishing.facts import Training
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
         from bidnn.training.fit import ALONE, fit, quiet_lightning
+        from bidnn.training.record import describe_data
 
         values, words = as_settings(given)
         own = [] if self.config_dir is None else [self.config_dir]
@@ -357,6 +366,7 @@ class BiDNN(Conventions):
                 report_on(training, fitted, training.data, store, PYTHON, validation)
         self._model, self._metrics = fitted.model, fitted.metrics
         self.history_ = fitted.history.columns()
+        self._origin = Training.of_rows(describe_data(store), fitted.metrics)
 
     def _check_outputs(self) -> None:
         """Refuses files that would replace what is read; a model may go on under its name."""
@@ -409,7 +419,7 @@ class BiDNN(Conventions):
         return self._trained().mod1size, self._trained().mod2size
 
     def _fitted(self) -> Mapping[str, Any]:
-        left = ("_store", "_model", "_metrics", "_columns", "_container")
+        left = ("_store", "_model", "_origin", "_metrics", "_columns", "_container")
         names = (*left, "n_features_in_", "history_")
         return {name: vars(self)[name] for name in names if name in vars(self)}
 
@@ -420,20 +430,18 @@ class BiDNN(Conventions):
 
 
 def load(path: str | Path, *, act: str = "tanh") -> BiDNN:
-    """A trained model from a file of `BiDNN.save`, a run's folder, a checkpoint, or the original.
+    """A trained model from a file of `BiDNN.save`, a folder of `save_pretrained`, or a run.
 
     Args:
-        path: the file or folder; `.npz` is a model file of the original.
+        path: the file or folder, a run's too, or a checkpoint; `.npz` is a model file of the
+            original.
         act: the activation that a model of the original was trained with; its file does not say.
 
     Raises:
         FileNotFoundError: if there is no such file.
         UserError: if it is no model, damaged, or altered.
     """
-    model = load_model(Path(path), act)
-    net = BiDNN(mod1size=model.mod1size, mod2size=model.mod2size, **settings_of(model))
-    net._model = model
-    return net
+    return BiDNN._of(load_model(Path(path), act), Path(path))
 
 
 def _strategy(value: str) -> MissingStrategy:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bidnn.model.description import describe_model
 from bidnn.model.inference import OutputKind
 from bidnn.model.model import Model
-from bidnn.model.saved import describe_model
 
 PREFIX = "bidnn."
 

@@ -281,7 +281,7 @@ class Model(nn.Module):
         first, second = self.scale(first, second)
         network, inputs = self.network, self.finish.config.space is Space.inputs
         translates = inputs or strategy is MissingStrategy.translate
-        if translates and not network.fills_missing and not bool(present.all()):
+        if translates and not network.fills_missing and _any_missing(present):
             first = torch.where(present[:, :1], first, network.translate(second=second))
             second = torch.where(present[:, 1:], second, network.translate(first=first))
             present = present.any(dim=1, keepdim=True).expand(-1, 2)
@@ -320,3 +320,8 @@ class Model(nn.Module):
             torch.where(has_first, first, torch.where(has_second, to_first, zero)),
             torch.where(has_second, second, torch.where(has_first, to_second, zero)),
         )
+
+
+def _any_missing(present: Tensor) -> bool:
+    """Whether any row may miss a modality; a graph that is exported is for all rows."""
+    return torch.compiler.is_exporting() or not bool(present.all())

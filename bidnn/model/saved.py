@@ -6,83 +6,30 @@ A bundle is what Lightning calls a checkpoint, less what only training needs: `h
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any
 from zipfile import ZipFile, is_zipfile
 
 import torch
-from torch import Tensor
 
-from bidnn.architecture import NetworkConfig
 from bidnn.data.store import Reading
 from bidnn.errors import UserError
 from bidnn.files import readable, whole_file
-from bidnn.model.finishing import EmbeddingConfig
+from bidnn.model import pretrained
+from bidnn.model.description import (
+    NOT_OURS,
+    WeightsError,
+    build_model,
+    check_weights,
+    describe_model,
+)
 from bidnn.model.model import Model
-from bidnn.model.scaling import ScalingConfig, ScalingKind, Transform
 
 log = logging.getLogger(__name__)
 
 PREFIX = "model."
 CHANGEABLE = ("embedding.missing",)
 TRAINING_ONLY = ("model.dropout", "model.input_dropout")
-Config = TypeVar("Config")
-
-
-class WeightsError(UserError):
-    """Weights that are not those of the model that they are said to be of."""
-
-
-def describe_model(model: Model) -> dict[str, Any]:
-    """Plain dictionaries from which `build_model` makes the same model, untrained."""
-    scalers = (model.first_scaler, model.second_scaler)
-    return {
-        "mod1size": model.mod1size,
-        "mod2size": model.mod2size,
-        "network": _plain(model.network.config),
-        "scaling": model.first_scaler.kind.value,
-        "transforms": [scaler.transform.value for scaler in scalers],
-        "embedding": _plain(model.finish.config),
-        "reading": _plain(model.reading),
-        "l2_norm": model.l2_norm,
-    }
-
-
-def build_model(description: dict[str, Any]) -> Model:
-    """The reverse of `describe_model`.
-
-    Raises:
-        KeyError, TypeError, ValueError: if something in the description is not as it was written.
-    """
-    model = Model(
-        description["mod1size"],
-        description["mod2size"],
-        _typed(NetworkConfig, description["network"]),
-        ScalingConfig(kind=ScalingKind(description["scaling"])),
-        _typed(EmbeddingConfig, description["embedding"]),
-    )
-    first, second = (Transform(value) for value in description["transforms"])
-    model.first_scaler.transform, model.second_scaler.transform = first, second
-    model.reading = _typed(Reading, description["reading"])
-    model.l2_norm = bool(description["l2_norm"])
-    return model
-
-
-def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 — a dataclass
-    fields = dataclasses.asdict(config)
-    return {k: v.value if isinstance(v, Enum) else v for k, v in fields.items()}
-
-
-def _typed(kind: type[Config], fields: dict[str, Any]) -> Config:
-    """The dataclass of plain fields: strings become the enumerations they stand for."""
-    values = dict(fields)
-    for name, hint in get_type_hints(kind).items():
-        for choice in (hint, *get_args(hint)):
-            if isinstance(choice, type) and issubclass(choice, Enum) and values[name] is not None:
-                values[name] = choice(values[name])
-    return kind(**values)
 
 
 def save_bundle(path: Path, model: Model) -> None:
@@ -101,10 +48,11 @@ def save_bundle(path: Path, model: Model) -> None:
 
 
 def load_bundle(path: Path) -> Model:
-    """Reads a bundle, a Lightning checkpoint of ours, or a run's folder.
+    """Reads a bundle, a Lightning checkpoint of ours, a run's folder, or one to share.
 
     Args:
-        path: the file, or a folder in which `checkpoints/best.ckpt` or `last.ckpt` is.
+        path: the file, or a folder in which `checkpoints/best.ckpt` or `last.ckpt` is, or which
+            `pretrained.write_folder` wrote.
 
     Returns:
         The model, on the CPU, in evaluation mode.
@@ -113,6 +61,8 @@ def load_bundle(path: Path) -> Model:
         FileNotFoundError: if there is none.
         ValueError: if it is something else, damaged, or of another shape than it says.
     """
+    if pretrained.is_folder(path):
+        return pretrained.read_folder(path)
     file = run_checkpoint(path) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; give a run's folder or a checkpoint in it")
@@ -129,14 +79,7 @@ def load_bundle(path: Path) -> Model:
         model = build_model(content["hyper_parameters"])
     except WeightsError:
         raise
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    except NOT_OURS as error:
         reason = repr(error).replace("\n", " ")
         raise UserError(f"{file}: a checkpoint, but not one of bidnn's ({reason})") from error
     model.load_state_dict(weights)
@@ -166,40 +109,6 @@ def read_checkpoint(path: Path) -> Any:  # noqa: ANN401 — whatever was saved
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def check_weights(name: str, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
-    """Refuses weights of other names, shapes or kinds than a network's, and what is not finite.
-
-    Args:
-        name: where they are, for the message.
-        expected: tensors of the right shapes.
-        found: what there is.
-
-    Raises:
-        WeightsError: naming the first that is not as it should be.
-    """
-    for key in {**expected, **found}:
-        own, other = expected.get(key), found.get(key)
-        if own is None or own.shape != getattr(other, "shape", None):
-            raise WeightsError(
-                f"{name}: {key} should be {_shape(own)} by the model's own "
-                f"description, but is {_shape(other)}; the file was altered"
-            )
-    for key, values in found.items():
-        dense = values.layout is torch.strided and values.device.type != "meta"
-        # One value in the file can stand for a tensor of any size.
-        whole = dense and values.untyped_storage().nbytes() >= values.nbytes
-        if not whole or not values.is_floating_point():
-            raise WeightsError(
-                f"{name}: {key} holds other than one floating-point number for each place "
-                f"({values.dtype}, {values.layout}); the file was altered"
-            )
-        if not bool(values.isfinite().all()):
-            raise WeightsError(
-                f"{name}: {key} holds infinities or NaN; the training that wrote it diverged, or "
-                "the file was altered"
-            )
-
-
 def reading_of(path: Path) -> Reading:
     """How the rows of a saved model were read; a model file of the original does not say."""
     return Reading() if path.suffix == ".npz" else load_bundle(path).reading
@@ -215,9 +124,11 @@ def run_checkpoint(folder: Path) -> Path:
 
 
 def checkpoint_files(path: Path) -> list[Path]:
-    """A run's best and last checkpoint; of what is no folder, the file itself."""
+    """A run's best and last checkpoint, or the files of another folder; else the file itself."""
     if not path.is_dir():
         return [path]
+    if pretrained.is_folder(path):
+        return [path / name for name in (pretrained.WEIGHTS, pretrained.CONFIG)]
     return [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
 
 
@@ -265,8 +176,3 @@ def _text(value: Any) -> str:  # noqa: ANN401 — any value of a configuration
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return str(value)
-
-
-def _shape(value: Any) -> str:  # noqa: ANN401 — a tensor, or whatever is in its place
-    shape = getattr(value, "shape", None)
-    return "absent" if shape is None else str(tuple(shape))

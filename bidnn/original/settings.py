@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bidnn.errors import UserError
+from bidnn.model.description import describe_model
 from bidnn.model.model import Model
-from bidnn.model.saved import describe_model
 from bidnn.original.config import FIELDS
 
 

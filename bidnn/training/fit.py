@@ -39,13 +39,14 @@ from bidnn.training.loggers import keep_rows
 from bidnn.training.module import TrainingModule
 from bidnn.training.peers import Peers
 from bidnn.training.record import (
+    METRICS_FILE,
     SETTINGS_FILE,
     check_record,
     describe_run,
     plain_settings,
     write_record,
 )
-from bidnn.training.resuming import METRICS_FILE, Begun, read_metrics, stopping
+from bidnn.training.resuming import Begun, read_metrics, stopping
 from bidnn.training.signals import taken_over
 from bidnn.training.stepping import why_one_by_one
 from bidnn.training.trainer import build_trainer, check_monitors, trainer_settings

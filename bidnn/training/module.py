@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
 from bidnn.losses import Loss
+from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model
-from bidnn.model.saved import check_weights, describe_model
 from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best

@@ -23,6 +23,7 @@ from bidnn.files import as_json, whole_file
 NAME = "run.json"
 SOURCE = "source"
 SETTINGS_FILE = "config.yaml"
+METRICS_FILE = "metrics.json"
 SAMPLE_BYTES = 64 * 2**20
 PACKAGES = ("bidnn", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "scipy")
 ROOT = Path(__file__).resolve().parents[2]

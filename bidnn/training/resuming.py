@@ -12,11 +12,10 @@ import torch
 from bidnn.errors import UserError
 from bidnn.files import readable
 from bidnn.training.config import TrainConfig
-from bidnn.training.record import plain_settings
+from bidnn.training.record import METRICS_FILE, plain_settings
 
 log = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.json"
 NEVER_STOP = ("checkpoint", "best", "progress", "report", "collapse")
 """Callbacks, by their names in conf/, that end no training."""
 

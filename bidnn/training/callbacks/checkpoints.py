@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, whole_file
 from bidnn.model.saved import read_checkpoint
-from bidnn.training.resuming import METRICS_FILE
+from bidnn.training.record import METRICS_FILE
 from bidnn.training.signals import end, take
 
 log = logging.getLogger(__name__)
