@@ -24,6 +24,7 @@ PROGRAMS = {
     "index": "make an embedding searchable",
     "search": "find the nearest rows of an embedding",
     "report": "a page on what a run has learned, or on several",
+    "export": "a trained model for others: a folder to share, ONNX graphs",
 }
 
 

@@ -100,12 +100,13 @@ class JointAutoencoder(nn.Module):
         Raises:
             TypeError: unless exactly one modality is given.
         """
+        # By shape[0], not len(), which a graph that is exported would keep as a number.
         if first is not None and second is None:
-            return self._decode(self._joint(first, first.new_zeros(len(first), self.mod2size)))[1]
+            none = first.new_zeros(first.shape[0], self.mod2size)
+            return self._decode(self._joint(first, none))[1]
         if second is not None and first is None:
-            return self._decode(self._joint(second.new_zeros(len(second), self.mod1size), second))[
-                0
-            ]
+            none = second.new_zeros(second.shape[0], self.mod1size)
+            return self._decode(self._joint(none, second))[0]
         raise TypeError("give either first= or second=")
 
     def _decode(self, centre: Tensor) -> tuple[Tensor, Tensor]:

@@ -92,7 +92,7 @@ def infer(
                 else:
                     halves = model.complete(first, second, present)
                 one, other = (half.float() for half in halves)
-                one, other = _unit_rows(one, other) if l2_norm else (one, other)
+                one, other = unit_rows(one, other) if l2_norm else (one, other)
             begun.append(_on_the_way(block, one, other))
             if len(begun) > on_gpu:
                 yield begun.popleft()()
@@ -152,7 +152,8 @@ def check_sizes(model: Model, store: PairStore) -> None:
         )
 
 
-def _unit_rows(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def unit_rows(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Each half of a row to unit length, then the row; (rows, any) both."""
     # Unlike the original, which divides each half's whole matrix by one Frobenius norm.
     halves = [functional.normalize(half, dim=1) for half in (left, right)]
     length = torch.cat(halves, dim=1).norm(dim=1, keepdim=True).clamp_min(1e-12)

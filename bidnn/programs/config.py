@@ -16,6 +16,7 @@ from bidnn.losses import LossConfig
 from bidnn.model.finishing import EmbeddingConfig, MissingStrategy
 from bidnn.model.outputs import SHARD, OutputConfig
 from bidnn.model.scaling import ScalingConfig
+from bidnn.programs.export_config import ModelExportConfig
 from bidnn.training.config import TrainConfig, TrainerConfig
 from bidnn.training.optimizers import AdamConfig, SgdConfig
 from bidnn.training.speed import SpeedConfig
@@ -325,6 +326,7 @@ PROGRAMS: dict[str, type] = {
     "index": IndexConfig,
     "search": SearchConfig,
     "report": ReportConfig,
+    "export": ModelExportConfig,
 }
 GROUPS: dict[str, dict[str, type]] = {
     "data": {**SOURCES},

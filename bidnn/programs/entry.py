@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bidnn.errors import StoppedError
+from bidnn.errors import StoppedError, UserError
 from bidnn.programs import stopping
 from bidnn.programs.config import CONF, register
 from bidnn.programs.help import explain
@@ -43,8 +43,8 @@ HELP = ("-h", "--help")
 WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config-name", "-cn")
 """Flags of Hydra that are followed by a value."""
 
-OF_A_FILE = ("index", "search")
-"""Programs whose first word is a file."""
+FIRST_WORD = {"index": "file", "search": "file", "export": "checkpoint"}
+"""Programs whose first word is a file, and the setting that it is."""
 OF_FOLDERS = ("report",)
 """Programs whose words without = are folders."""
 
@@ -153,19 +153,41 @@ def say_stopped(name: str, why: object) -> None:
 
 
 def named_file(program: str, arguments: list[str]) -> list[str]:
-    """A command line whose first word may be the embedding that a program is of, or its runs."""
+    """A command line whose first word may be the embedding, or model, of a program, or its runs."""
     if program in OF_FOLDERS:
         words = [a for a in arguments if "=" not in a and not a.startswith(("-", "+", "~"))]
         rest = [argument for argument in arguments if argument not in words]
         return [*([f"runs=[{','.join(map(quoted, words))}]"] if words else []), *rest]
     word = arguments[0] if arguments else ""
-    if program not in OF_A_FILE or not word or "=" in word or word.startswith(("-", "+", "~")):
+    if program not in FIRST_WORD or not word or "=" in word or word.startswith(("-", "+", "~")):
         return arguments
-    return [setting("file", word), *arguments[1:]]
+    return [setting(FIRST_WORD[program], word), *arguments[1:]]
+
+
+def without_onnx_flag(arguments: Iterable[str]) -> list[str]:
+    """A command line of `export`, in which `--onnx FOLDER` is `onnx=FOLDER`, as other tools say it.
+
+    Raises:
+        UserError: if no folder follows.
+    """
+    found: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        flag, mark, value = argument.partition("=")
+        if flag != "--onnx":
+            found.append(argument)
+            continue
+        folder = value if mark else next(given, "")
+        if not folder or folder.startswith("-") or (not mark and "=" in folder):
+            raise UserError("--onnx: name a new folder for the graphs, onnx=FOLDER")
+        found.append(setting("onnx", folder))
+    return found
 
 
 def for_hydra(program: str, arguments: list[str]) -> list[str]:
     """A command line as Hydra takes it."""
+    if program == "export":
+        arguments = without_onnx_flag(arguments)
     flags, settings = apart(named_file(program, arguments))
     if program == "tune":
         from bidnn.programs.tuning.arguments import as_hydra

@@ -29,6 +29,10 @@ DAILY = {
         *("file", "id", "checkpoint", "data.path", "first", "second", "k", "having", "output.path"),
         "device",
     ),
+    "export": (
+        *("checkpoint", "pretrained", "card.intended_use", "card.limits", "card.data"),
+        *("card.license", "onnx", "data.path"),
+    ),
 }
 EXAMPLES = {
     "train": (
@@ -75,6 +79,11 @@ EXAMPLES = {
         "bidnn search embedding.parquet id=video7 k=5",
         "bidnn search embedding.parquet checkpoint=runs/DATE/TIME data=npz data.path=new.npz",
         "bidnn search embedding.parquet checkpoint=runs/DATE/TIME first=a.npy output.path=h.jsonl",
+    ),
+    "export": (
+        "bidnn export runs/DATE/TIME pretrained=my-model card.license=apache-2.0",
+        "bidnn export runs/DATE/TIME onnx=graphs",
+        "bidnn export runs/DATE/TIME onnx=graphs data=npz data.path=features.npz",
     ),
 }
 
