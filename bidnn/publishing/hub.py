@@ -17,7 +17,7 @@ from bidnn.model.model import Model
 from bidnn.publishing.card import Card, readme
 from bidnn.publishing.facts import Training
 
-ON_HUB = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 FILES = [pretrained.CONFIG, pretrained.WEIGHTS, pretrained.CARD]
 Origin = Training | Path | None
 """How a model came to be: what its training says, or where it was loaded from."""
@@ -82,7 +82,7 @@ def push(
     with TemporaryDirectory(prefix="bidnn-") as place:
         folder = Path(place) / "model"
         save(folder)
-        with _answered(repo_id):
+        with _answered(f"{repo_id}: the Hugging Face Hub does not take it"):
             api = hub.HfApi(token=token, library_name="bidnn")
             made = api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(
@@ -113,7 +113,7 @@ def fetch(name: str | Path, **how: Any) -> Path:  # noqa: ANN401 — of snapshot
     if not ON_HUB.fullmatch(str(name)):
         raise FileNotFoundError(f"{name}: no such folder, nor a name of the Hub, USER/NAME")
     hub = _hub()
-    with _answered(str(name)):
+    with _answered(f"{name}: no such folder, and the Hugging Face Hub gives no model"):
         return Path(
             hub.snapshot_download(str(name), allow_patterns=FILES, library_name="bidnn", **how)
         )
@@ -130,8 +130,8 @@ def _known(origin: Origin) -> tuple[Training, Card]:
 
 
 @contextmanager
-def _answered(name: str) -> Iterator[None]:
-    """Turns what the Hub, or the way to it, fails with into one line that names the model."""
+def _answered(what: str) -> Iterator[None]:
+    """Turns what the Hub, or the way to it, fails with into one line that begins with `what`."""
     from huggingface_hub import errors
 
     # What requests are sent by, and its errors, is another package in each major version.
@@ -141,7 +141,7 @@ def _answered(name: str) -> Iterator[None]:
         yield
     except failed as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: the Hugging Face Hub gives no model ({reason:.400})") from error
+        raise UserError(f"{what} ({reason:.400})") from error
 
 
 def _hub() -> Any:  # noqa: ANN401 — a module

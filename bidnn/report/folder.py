@@ -11,8 +11,8 @@ from typing import Any
 from bidnn.errors import UserError
 from bidnn.files import readable
 from bidnn.training.history import read_history
-from bidnn.training.record import NAME, SETTINGS_FILE
-from bidnn.training.resuming import METRICS_FILE, read_metrics
+from bidnn.training.record import METRICS_FILE, NAME, SETTINGS_FILE
+from bidnn.training.resuming import read_metrics
 
 MOST_RUNS = 500
 

@@ -29,7 +29,7 @@ TINY = (
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 IMPORTED = [
     *(f"bidnn.programs.{name}" for name in ("train", "embed", "convert", "compare", "evaluate")),
-    *("bidnn.programs.tune", "bidnn.programs.tuning.results"),
+    *("bidnn.programs.export", "bidnn.programs.tune", "bidnn.programs.tuning.results"),
     *("bidnn.programs.entry", "bidnn.estimator", "bidnn.original.command_line"),
     *("lightning.pytorch.loggers.tensorboard", "tensorboard.summary.writer.event_file_writer"),
     *("hydra.core.utils", "hydra._internal.hydra", "hydra._internal.utils"),

@@ -233,6 +233,19 @@ def test_the_search_page_finds_what_it_says(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_sharing_page_gives_the_same_vectors_every_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = follow(BLOCK.findall(PAGES["sharing.md"]), tmp_path)
+    own = names["net"].transform(names["text"], names["image"])
+    np.testing.assert_array_equal(np.load("embedding.npz")["embedding"], own)
+    np.testing.assert_allclose(names["embedding"][30:], own[30:], atol=1e-5)
+    image_only = names["again"].transform(second=names["image"][:30])
+    np.testing.assert_allclose(names["embedding"][:30], image_only, atol=1e-5)
+    assert "Finding videos by text or image." in Path("videos/README.md").read_text()
+    assert "Tried in English." in Path("copy/README.md").read_text()
+
+
+@pytest.mark.slow
 def test_the_sweeps_page_finds_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(PAGES["sweeps.md"])

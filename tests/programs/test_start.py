@@ -11,7 +11,7 @@ from tests.programs.running import ROOT, succeed
 
 FRAMEWORKS = {"lightning", "hydra", "omegaconf"}
 HEAVY = {"sklearn", "matplotlib", "rich", "tensorboard", "pyarrow", "ir_measures"}
-HEAVY |= {"pandas", "optuna"}
+HEAVY |= {"pandas", "optuna", "safetensors", "huggingface_hub", "onnx", "onnxruntime"}
 
 
 def imported(code, *arguments, cwd=None):
@@ -29,7 +29,7 @@ def test_the_package_imports_nothing_until_it_is_asked():
     assert not found & (FRAMEWORKS | HEAVY | {"torch", "numpy", "scipy"})
 
 
-@pytest.mark.parametrize("program", ["train", "tune"])
+@pytest.mark.parametrize("program", ["train", "tune", "export"])
 def test_help_imports_no_lightning_and_nothing_heavy(program):
     assert not imported(PROGRAM, program, "--help") & (HEAVY | {"lightning"})
 

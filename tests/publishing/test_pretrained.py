@@ -281,8 +281,11 @@ def test_one_changed_bit_and_half_a_file_are_damage(folder):
 
 @pytest.mark.parametrize(
     "training",
-    [[1], {"rows": -1}, {"rows": 1.5}, {"fingerprint": "x"}, {"metrics": {"a\nb": 1}}]
-    + [{"metrics": {"a": "b"}}, {"versions": {"torch": ["x"]}}],
+    [
+        [1],
+        *({"rows": -1}, {"rows": 1.5}, {"fingerprint": "x"}, {"metrics": {"a\nb": 1}}),
+        *({"metrics": {"a": "b"}}, {"versions": {"torch": ["x"]}}),
+    ],
 )
 def test_what_a_folder_says_of_its_training_is_checked_before_it_is_said_again(
     net, tmp_path, training
