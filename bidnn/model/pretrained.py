@@ -5,6 +5,7 @@ Nothing in it can be executed. Of tied weights each is stored once, since the ne
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -75,6 +76,8 @@ def write_folder(path: Path, model: Model, notes: Mapping[str, Any], card: str) 
         }
         (part / CONFIG).write_text(as_json(config, indent=2) + "\n")
         (part / CARD).write_text(card)
+        # safetensors lets nobody else read what it writes.
+        (part / WEIGHTS).chmod(stat.S_IMODE((part / CONFIG).stat().st_mode))
 
 
 def read_folder(path: Path) -> Model:
@@ -89,7 +92,7 @@ def read_folder(path: Path) -> Model:
     """
     config, file = read_config(path), path / WEIGHTS
     if not file.is_file():
-        raise FileNotFoundError(f"{file}: not there, but {CONFIG} is; fetch the folder again")
+        raise FileNotFoundError(f"{file}: not there, but {CONFIG} is; fetch both again")
     try:
         with torch.device("meta"):  # without memory: the description may claim any size
             claimed = build_model(config["model"]).state_dict()
@@ -120,7 +123,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = path / CONFIG
     if not file.is_file():
-        raise FileNotFoundError(f"{file}: not there, but {WEIGHTS} is; fetch the folder again")
+        raise FileNotFoundError(
+            f"{file}: not there; a folder of save_pretrained has {CONFIG} and {WEIGHTS}, and a "
+            "run's folder, or a saved model, is for bidnn.load"
+        )
     if file.stat().st_size > LARGEST_CONFIG:
         raise UserError(f"{file}: of {file.stat().st_size} bytes, larger than any of bidnn's")
     with readable(file, "description of a model"):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -15,15 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import bidnn
-from bidnn import BiDNN
+from bidnn import BiDNN, Embedder
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.store import Reading
 from bidnn.errors import UserError
 from bidnn.model.description import describe_model
 from bidnn.model.inference import OutputKind, infer
-from bidnn.model.model import Model
 from bidnn.model.pretrained import read_folder, write_folder
-from bidnn.model.saved import checkpoint_files, load_bundle
+from bidnn.model.saved import load_bundle
 from bidnn.training.record import describe_data
 from tests.publishing.recipes import NETWORKS, RECIPES, model_of, rows
 from tests.test_load import memory
@@ -98,6 +96,7 @@ def test_the_card_says_what_is_known_and_what_its_maker_says(net, tmp_path):
     said = {"title": "Videos", "intended_use": "Finding videos.", "license": "cc-by-4.0"}
     trained.save_pretrained(tmp_path / "a", card=said | {"tags": ["video"]})
     text = (tmp_path / "a" / "README.md").read_text()
+    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir()}) == 1  # for others, too
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["library_name"] == "bidnn"
     assert front["license"] == "cc-by-4.0"
@@ -303,7 +302,18 @@ def test_without_safetensors_a_line_says_what_to_install(folder, monkeypatch):
         bidnn.load(folder)
 
 
-def test_outputs_never_replace_a_folders_files(folder):
-    assert [path.name for path in checkpoint_files(folder)] == ["model.safetensors", "config.json"]
-    copy = shutil.copytree(folder, folder.with_name("copy"))
-    assert isinstance(load_bundle(copy), Model)
+def test_an_embedder_takes_a_folder_and_notices_another_in_its_place(net, tmp_path):
+    trained, first, second = net
+    trained.save_pretrained(tmp_path / "a")
+    embedder = Embedder(tmp_path / "a")
+    batch = embedder({"first": first, "second": second})
+    assert batch["embedding"].tobytes() == trained.transform(first, second).tobytes()
+    files = [name for name, _, _ in embedder.__getstate__()["_files"]]
+    assert files == [str(tmp_path / "a" / n) for n in ("model.safetensors", "config.json")]
+
+
+def test_from_pretrained_says_what_other_models_are_for(net, tmp_path):
+    net[0].save(tmp_path / "model.pt")
+    for path in (tmp_path, tmp_path / "model.pt"):
+        with pytest.raises(FileNotFoundError, match=r"a saved model, is for bidnn\.load"):
+            BiDNN.from_pretrained(path)
