@@ -16,11 +16,11 @@ class ModelExportConfig:
     Attributes:
         checkpoint: the trained model: a run's folder, a checkpoint or a saved model; `bidnn export
             RUN` names it, too.
-        pretrained: a new folder for `model.safetensors`, `config.json` and `README.md`, which
-            `bidnn.load` and the Hugging Face Hub take.
+        pretrained: a new folder to share, for `bidnn.load` and the Hugging Face Hub; it gets
+            `model.safetensors`, `config.json` and `README.md`.
         card: what only you can say of the model, for its README.
-        onnx: a new folder for `embed.onnx`, `encode_first.onnx`, `translate_first_to_second.onnx`
-            and so on, each checked against the model.
+        onnx: a new folder for graphs, each checked against the model; it gets `embed.onnx`,
+            `encode_first.onnx`, `translate_first_to_second.onnx` and those of the other modality.
         data: rows that the graphs are checked on; null: made ones.
         seed: of dropped modalities, with `data.missing_rate`.
     """

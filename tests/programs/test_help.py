@@ -33,6 +33,7 @@ def keys(node, above=""):
         ("embed", ["data=mat"]),
         ("convert", ["data=npz"]),
         ("tune", []),
+        ("export", ["onnx=graphs"]),
     ],
 )
 def test_every_key_is_documented(program, overrides):
