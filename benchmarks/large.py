@@ -165,7 +165,8 @@ def many(rows: int = 100_000_000) -> list[Row]:
         for path in paths:
             np.lib.format.open_memmap(path, "w+", np.float32, (rows, 4))
         settings = ["data=npy", *(f"data.{p.stem}={p}" for p in paths), "model.rep=8"]
-        settings += ["trainer.max_steps=1", "output.path=null", f"hydra.run.dir={name}/run"]
+        settings += ["trainer.max_steps=1", "output.path=null", "report=false"]
+        settings += [f"hydra.run.dir={name}/run"]
         seconds, peak = measure("train", settings)
     return [
         Row(
