@@ -333,6 +333,7 @@ class BiDNN(Conventions, Shared):
         from bidnn.training.advice import PYTHON
         from bidnn.training.callbacks.write_model import WriteModel
         from bidnn.training.fit import ALONE, fit, quiet_lightning
+        from bidnn.training.given import Given
         from bidnn.training.record import describe_data
 
         values, words = as_settings(given)
@@ -361,7 +362,15 @@ class BiDNN(Conventions, Shared):
             reading = replace(store.reading, ignore_zeroes=self.config.ignore_zeroes)
             store = replace(store, reading=reading)
             stack.enter_context(said(self.config.verbosity))
-            fitted = fit(training, store, callbacks=more, words=PYTHON, validation=validation)
+            chosen = Given.of([*choices, *(f"{key}={value}" for key, value in values.items())])
+            fitted = fit(
+                training,
+                store,
+                callbacks=more,
+                words=PYTHON,
+                validation=validation,
+                chosen=chosen,
+            )
             if own_folder:
                 report_on(training, fitted, training.data, store, PYTHON, validation)
         self._model, self._metrics = fitted.model, fitted.metrics

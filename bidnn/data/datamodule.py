@@ -324,6 +324,7 @@ class PairDataModule(LightningDataModule):
         self.one_by_one = False  # whether the loader yields batches, or chunks of them
         self.device = CPU  # where steps are taken
         self.coordinates: NDArray[np.float32] | None = None  # what the diffusion head is to learn
+        self.shapes: tuple[list[int] | None, list[int] | None] = (None, None)  # as pictures
 
     @classmethod
     def of(cls, trainer: Trainer) -> "PairDataModule":

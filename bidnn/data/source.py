@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from enum import Enum
+from math import prod
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,9 @@ class Source:
             happens, to measure what its absence costs; in [0, 1].
         missing_modality: the one they lose; `either`: a fair coin for each row.
         shuffle: `rows`, `blocks` for files that do not fit into memory, or `auto`; see Shuffle.
+        first_shape: of the first modality as a picture, [height,width] or [height,width,3], its
+            columns being the pixels line by line: a training shows translations as pictures.
+        second_shape: of the second modality, likewise.
     """
 
     batch_size: int = 128
@@ -31,6 +35,8 @@ class Source:
     val_fraction: float | None = None
     missing_rate: float = 0.0
     missing_modality: Modality = Modality.either
+    first_shape: list[int] | None = None
+    second_shape: list[int] | None = None
 
     def __post_init__(self) -> None:
         """Refuses what is out of its range; choices may be given by their names.
@@ -46,6 +52,31 @@ class Source:
             raise UserError(f"data.val_fraction={self.val_fraction}: must be in [0, 1)")
         if not 0.0 <= self.missing_rate <= 1.0:
             raise UserError(f"data.missing_rate={self.missing_rate}: a share of rows, in [0, 1]")
+        for key in ("first_shape", "second_shape"):
+            shape = getattr(self, key)
+            if shape is None:
+                continue
+            if len(shape) not in (2, 3) or min(shape) < 1 or [*shape, 1][2] not in (1, 3):
+                raise UserError(
+                    f"data.{key}={shape}: [height,width] of a grey picture, or [height,width,3]"
+                )
+
+    def check_shapes(self, sizes: tuple[int, int]) -> None:
+        """Refuses shapes of pictures that are not of the rows.
+
+        Args:
+            sizes: columns of both modalities.
+
+        Raises:
+            UserError: naming the key and both numbers.
+        """
+        for name, size in zip(("first", "second"), sizes, strict=True):
+            shape = getattr(self, f"{name}_shape")
+            if shape is not None and prod(shape) != size:
+                raise UserError(
+                    f"data.{name}_shape={shape}: {prod(shape)} pixels, but the {name} modality has "
+                    f"{size} columns"
+                )
 
     def open_validation(self, sizes: tuple[int, int] | None) -> PairStore | None:
         """Rows to validate on, if a source has such; others hold `val_fraction` of the rows out."""

@@ -5,24 +5,31 @@ import io
 import json
 import logging
 import math
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from bidnn.files import as_json, whole_file
 from bidnn.programs.messages import one_line
 from bidnn.report.comparison import lower_is_better
+from bidnn.training.given import Given
 from bidnn.training.resuming import read_metrics
 
 log = logging.getLogger(__name__)
 
 NOTE = ".job-{}.json"
 """In the folder of the sweep, until it ends."""
+SWEPT = "BIDNN_SWEPT"
+"""In the environment of a sweep's runs: the keys that differ."""
 SHOWN = 50
 """Runs in the table that is printed, at most."""
 
@@ -78,6 +85,9 @@ class NoteJobs(Callback):
         for path in folder.glob(NOTE.format("*")):  # of a sweep that was killed in this folder
             path.unlink()
         started[:] = [Sweep(folder, str(config.objective), bool(config.report))]
+        # Hydra tells a run what is set for it, not what of it is swept, and it may be another
+        # process.
+        os.environ[SWEPT] = " ".join(swept_keys(config))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ANN401 — Hydra's
         """In the process of the run."""
@@ -98,6 +108,25 @@ class NoteJobs(Callback):
             folder = folder.parent
         with whole_file(folder / NOTE.format(hydra.hydra.job.num)) as file:
             file.write(as_json(noted).encode())
+
+
+def swept_keys(config: DictConfig) -> list[str]:
+    """The keys that a sweep's command line, or `hydra.sweeper.params`, gives more than one value.
+
+    Args:
+        config: of the sweep, as Hydra has it.
+    """
+    given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [*params, *(str(o.key_or_group) for o in given if o.is_sweep_override())]
+
+
+def chosen_here() -> Given:
+    """What was set for the run of this process."""
+    hydra = HydraConfig.get()
+    sweep = hydra.mode is RunMode.MULTIRUN
+    swept = os.environ.get(SWEPT, "").split() if sweep else []
+    return Given.of(hydra.overrides.task, swept)
 
 
 def summarize() -> None:

@@ -14,8 +14,10 @@ from bidnn.programs.entry import sweeping
 from bidnn.programs.processes import repeating_command
 from bidnn.programs.report import report_on
 from bidnn.programs.rows import files_of, open_rows, source_of
+from bidnn.programs.summary import chosen_here
 from bidnn.training.config import TrainConfig
 from bidnn.training.fit import fit
+from bidnn.training.given import Given
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +33,17 @@ def run(config: TrainConfig) -> float:
     """
     if sweeping():
         check_own_output(config, "every run of a sweep")
-    metrics = train(config, command=repeating_command())
+    metrics = train(config, command=repeating_command(), chosen=chosen_here())
     if not config.trainer.trains and config.objective not in metrics:
         return float("nan")
     return objective_of(metrics, config.objective)
 
 
 def train(
-    config: TrainConfig, callbacks: Sequence[Callback] = (), command: str | None = None
+    config: TrainConfig,
+    callbacks: Sequence[Callback] = (),
+    command: str | None = None,
+    chosen: Given | None = None,
 ) -> dict[str, float]:
     """Reads the rows, trains, and writes what was asked for.
 
@@ -46,6 +51,7 @@ def train(
         config: the settings, with a folder.
         callbacks: Lightning's or own ones, besides those of the settings.
         command: what repeats it, for its record.
+        chosen: the settings that somebody chose.
 
     Returns:
         What was measured, by name.
@@ -61,7 +67,7 @@ def train(
         check_replaces_nothing(output.path, output.every_n_epochs, read, "output.path")
     reading = None if config.checkpoint is None else reading_of(Path(config.checkpoint))
     rows = open_rows(source, config.seed, reading=reading)
-    fitted = fit(config, rows, callbacks=callbacks, command=command)
+    fitted = fit(config, rows, callbacks=callbacks, command=command, chosen=chosen)
     if output.path is not None:
         log.info("%s: %s", output.kind.value, output_path(output, None))
     log.info("run folder: %s", config.run_dir)

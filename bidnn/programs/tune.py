@@ -24,6 +24,7 @@ from bidnn.programs.tuning.space import Space, read_space
 from bidnn.training.callbacks.tell import TellObjective
 from bidnn.training.config import TrainConfig
 from bidnn.training.fit import DECIDING
+from bidnn.training.given import Given
 from bidnn.training.record import plain_settings
 
 if TYPE_CHECKING:
@@ -181,7 +182,9 @@ def _train(asked: "Asked", study: "Study", trainings: Trainings, config: TuneCon
         tell = TellObjective(config.objective, asked.report)
         training = finished(trainings.composed(asked.settings, asked.folder))
         with _own_log(asked.folder):
-            metrics = train(training, [tell] if config.prune else [])
+            metrics = train(
+                training, [tell] if config.prune else [], chosen=_chosen(asked.settings, config)
+            )
         seconds = time.perf_counter() - started
         try:
             value = objective_of(metrics, config.objective)
@@ -210,6 +213,11 @@ def _train(asked: "Asked", study: "Study", trainings: Trainings, config: TuneCon
         log.error("trial %d failed: %s; %s", asked.number, reason, drawn, exc_info=trace)
         if unknown is not None:
             raise unknown from None
+
+
+def _chosen(drawn: list[str], config: TuneConfig) -> Given:
+    keys = [setting.lstrip("+").partition("=")[0] for setting in drawn]
+    return Given.of([*config.train, *drawn], keys)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from bidnn.architecture import Architecture
 from bidnn.data.datamodule import PairDataModule
@@ -34,8 +33,9 @@ from bidnn.training.callbacks.together import all_callbacks
 from bidnn.training.checkup import look_over
 from bidnn.training.config import TrainConfig, check_paths, made
 from bidnn.training.diffusion.kept import digest, kept_coordinates
+from bidnn.training.given import Given
 from bidnn.training.history import History, noted_warnings, read_history
-from bidnn.training.loggers import keep_rows
+from bidnn.training.loggers import begin, closed_if_it_fails, finish, keep_rows, make_loggers
 from bidnn.training.module import TrainingModule
 from bidnn.training.peers import Peers
 from bidnn.training.record import (
@@ -90,6 +90,7 @@ def fit(
     start: Model | None = None,
     validation: PairStore | None = None,
     command: str | None = None,
+    chosen: Given | None = None,
 ) -> Fitted:
     """One training, whole: rows are split, a model is made, trained, used and kept as configured.
 
@@ -104,6 +105,7 @@ def fit(
         start: a model to train on; None for `config.checkpoint`, or a fresh one.
         validation: the rows to validate on; None for those of the settings.
         command: what repeats the run, for its record; None: the command of this process.
+        chosen: the settings that somebody chose, which name the run in the loggers.
 
     Returns:
         The model, and what was measured.
@@ -116,9 +118,10 @@ def fit(
     holds = getattr(rank_zero_only, "rank", 0) == 0
     with ALONE, held(folder) if folder is not None and holds else nullcontext():
         history = History()
+        chosen = chosen or Given()
         with noted_warnings(history):
             return _fit(
-                config, store, folder, callbacks, words, start, validation, command, history
+                config, store, folder, callbacks, words, start, validation, command, history, chosen
             )
 
 
@@ -132,6 +135,7 @@ def _fit(
     validation: PairStore | None,
     command: str | None,
     history: History,
+    chosen: Given,
 ) -> Fitted:
     given = config
     config = replace(
@@ -176,7 +180,7 @@ def _fit(
         module = TrainingModule(model, config.loss, config.optimizer, config.speed, words)
         module.record, module.stopping, module.history = record, stopping(given), history
         everything = all_callbacks(config, store, folder, callbacks)
-        loggers = [made(node) for node in config.logger.values() if node]
+        loggers = make_loggers(config.logger, chosen.label, folder)
         trainer = build_trainer(
             trainer_settings(config.trainer, everything),
             everything,
@@ -192,18 +196,20 @@ def _fit(
         _choose_steps(trainer, module, data)
         if first:
             keep_rows(loggers, [] if begun is None else begun.rows)
+            begin(trainer, given, chosen, [] if begun is None else begun.events)
         if folder is not None and first:
             write_settings(folder, given)
             named = (name for name, kind in SOURCES.items() if type(config.data) is kind)
             write_record(folder, store, command=command, source=next(named, None))
-        with config.speed.set_threads(module.operations(data.batch_size)), _stoppable(trainer):
+        threads = config.speed.set_threads(module.operations(data.batch_size))
+        with threads, _stoppable(trainer), closed_if_it_fails(loggers):
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for callback in everything:
         metrics |= getattr(callback, "metrics", {})
     if folder is not None and trainer.is_global_zero:
         history.write(folder)
-    _log_metrics(trainer, folder, settings, metrics)
+    _log_metrics(trainer, folder, settings, metrics, config.objective)
     return Fitted(module.model.cpu().eval(), metrics, history)
 
 
@@ -215,7 +221,8 @@ def pair_data(
     if other is None:
         local = read_alike(with_local_files(source, validation=True), store.reading)
         other = local.open_validation((store.mod1size, store.mod2size))
-    return PairDataModule(
+    source.check_shapes((store.mod1size, store.mod2size))
+    data = PairDataModule(
         store,
         batch_size=source.batch_size,
         seed=config.seed,
@@ -225,6 +232,8 @@ def pair_data(
         val_fraction=share_held(source.val_fraction, store, other=other is not None),
         val_store=other,
     )
+    data.shapes = source.first_shape, source.second_shape
+    return data
 
 
 def share_held(asked: float | None, store: PairStore, *, other: bool) -> float:
@@ -342,18 +351,20 @@ def _choose_steps(trainer: Trainer, module: TrainingModule, data: PairDataModule
 
 
 def _log_metrics(
-    trainer: Trainer, folder: Path | None, settings: dict[str, Any], metrics: dict[str, float]
+    trainer: Trainer,
+    folder: Path | None,
+    settings: dict[str, Any],
+    metrics: dict[str, float],
+    objective: str,
 ) -> None:
-    """The final metrics: metrics.json, and beside the hyper-parameters in TensorBoard."""
-    if not trainer.is_global_zero or folder is None:
+    """The final metrics: metrics.json, and for the loggers."""
+    if not trainer.is_global_zero:
         return
-    with whole_file(folder / METRICS_FILE) as file:
-        file.write(as_json(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            if trainer.enable_autolog_hparams:
-                logger.log_hyperparams(settings, metrics)
-            logger.finalize("success")
+    if folder is not None:
+        with whole_file(folder / METRICS_FILE) as file:
+            file.write(as_json(dict(sorted(metrics.items())), indent=2).encode() + b"\n")
+    shown = settings if trainer.enable_autolog_hparams else {}
+    finish(trainer.loggers, shown, metrics, objective, trainer.global_step)
 
 
 @contextmanager

@@ -1,54 +1,144 @@
-"""TensorBoard and CSV files, without which a training goes on."""
+"""The loggers of a training: how they are made, begun, resumed and closed; CSV files."""
 
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning import Trainer
 from lightning.pytorch.core.saving import save_hparams_to_yaml
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from bidnn.errors import UserError
 from bidnn.files import whole_file
+from bidnn.training.config import TrainConfig, made
+from bidnn.training.given import Given
+from bidnn.training.record import plain_settings
+from bidnn.training.tensorboard import TensorBoard
+from bidnn.training.trackio import Trackio
 
 log = logging.getLogger(__name__)
 
 
-class TensorBoard(TensorBoardLogger):
-    """Lightning's logger; when it can no longer write, it says so once and is silent.
+OF_A_RUN = ("{settings}", "{folder}")
+"""What stands in a logger's settings for what was set for the run, and for its folder."""
+PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "Trackio": "trackio"}
 
-    TensorBoard writes in a thread of its own, whose error comes back at any later call.
+
+def make_loggers(nodes: Mapping[str, Any], label: str, folder: Path | None) -> list[Logger]:
+    """Makes the loggers of the settings, each named after its run.
+
+    Args:
+        nodes: by name, each with its `_target_`.
+        label: what was set, in a few characters; may be empty.
+        folder: of the run.
+
+    Raises:
+        UserError: if a package is not installed, naming it.
     """
-
-    _failed = False
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes metrics, if it still can."""
-        self._try(lambda: super(TensorBoard, self).log_metrics(metrics, step))
-
-    def log_hyperparams(self, *settings: Any, **more: Any) -> None:  # noqa: ANN401 — Lightning's
-        """Writes settings, if it still can."""
-        self._try(lambda: super(TensorBoard, self).log_hyperparams(*settings, **more))
-
-    def save(self) -> None:
-        """Writes what waits, if it still can."""
-        self._try(lambda: super(TensorBoard, self).save())
-
-    def finalize(self, status: str) -> None:
-        """Writes what waits, if it still can."""
-        self._try(lambda: super(TensorBoard, self).finalize(status))
-
-    def _try(self, write: Callable[[], None]) -> None:
-        if self._failed:
-            return
+    tail = "" if folder is None else "/".join(folder.parts[-2:])
+    loggers = []
+    for name, node in nodes.items():
+        if not node:
+            continue
+        named = {
+            key: _filled(value, (label, tail)) if isinstance(value, str) else value
+            for key, value in node.items()
+        }
+        package = PACKAGES.get(str(node.get("_target_")).rpartition(".")[2])
         try:
-            write()
-        except (OSError, ValueError) as error:
-            self._failed = True
-            cause = error.__cause__ or error.__context__ or error
-            log.error("no more metrics in TensorBoard's files (%s); the training goes on", cause)
+            loggers.append(made(named))
+        except Exception as error:
+            cause = error.__cause__ or error
+            if package is None or not isinstance(cause, ModuleNotFoundError):
+                raise
+            raise UserError(
+                f"logger.{name}: {package} is not installed; pip install {package}"
+            ) from error
+    return loggers
+
+
+def _filled(value: str, words: Sequence[str]) -> str:
+    for place, word in zip(OF_A_RUN, words, strict=True):
+        value = value.replace(place, word)
+    return value.strip()
+
+
+def begin(
+    trainer: Trainer, config: TrainConfig, chosen: Given, kept: Sequence[Mapping[str, int]]
+) -> None:
+    """Tells each logger what the run is; Lightning's own for CSV and TensorBoard wait for the end.
+
+    Args:
+        trainer: with all loggers.
+        config: the settings.
+        chosen: those of them that somebody chose.
+        kept: of the files of each of TensorBoard's, what stays, from `event_files`.
+    """
+    settings = plain_settings(config)
+    shown = trainer.enable_autolog_hparams
+    given = chosen.hyper_parameters(settings) or {"seed": config.seed}
+    text = "\n".join(f"{key}: {value}" for key, value in settings.items())
+    folder = None if config.run_dir is None else Path(config.run_dir)
+    boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoard)]
+    for number, board in enumerate(boards):
+        files = kept[number] if number < len(kept) else {}
+        board.begin(folder, given if shown else {}, text, files)
+    for logger in trainer.loggers:
+        if shown and not isinstance(logger, CSVLogger | TensorBoardLogger):
+            logger.log_hyperparams(settings)
+
+
+def finish(
+    loggers: Sequence[Logger],
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    objective: str,
+    step: int,
+) -> None:
+    """Gives each logger the final metrics, but for CSV files, and closes it.
+
+    Args:
+        loggers: all of them.
+        settings: to show beside the metrics, in plain types; empty if that is not wanted.
+        metrics: by name.
+        objective: the metric that runs are compared by.
+        step: of the optimiser.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            logger.finish(metrics, objective, step)
+            continue
+        if isinstance(logger, TensorBoardLogger):
+            if settings:
+                logger.log_hyperparams(dict(settings), dict(metrics))
+            logger.finalize("success")
+        elif not isinstance(logger, CSVLogger):
+            logger.log_metrics(dict(metrics), step)
+        _close(logger)
+
+
+@contextmanager
+def closed_if_it_fails(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Closes what a training that fails has opened, so that the next run begins another."""
+    try:
+        yield
+    except BaseException:
+        for logger in loggers:
+            _close(logger)
+        raise
+
+
+def _close(logger: Logger) -> None:
+    """Weights & Biases and trackio have one run open in a process, until it is finished."""
+    if isinstance(logger, WandbLogger):
+        logger.experiment.finish()
+    elif isinstance(logger, Trackio):
+        logger.finish()
 
 
 class Csv(CSVLogger):
@@ -137,6 +227,11 @@ class Rows(ExperimentWriter):
 def count_rows(loggers: Sequence[object]) -> list[int]:
     """The rows of each CSV file, all of them written: for a checkpoint."""
     return [logger.experiment.count() for logger in loggers if isinstance(logger, Csv)]
+
+
+def event_files(loggers: Sequence[object]) -> list[dict[str, int]]:
+    """The bytes of TensorBoard's files, by their names, all written: for a checkpoint."""
+    return [logger.sizes() for logger in loggers if isinstance(logger, TensorBoard)]
 
 
 def keep_rows(loggers: Sequence[object], counts: Sequence[int]) -> None:

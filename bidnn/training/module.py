@@ -22,7 +22,7 @@ from bidnn.training.callbacks.checkpoints import take_best
 from bidnn.training.compiled import CompiledSteps, compiled_loss
 from bidnn.training.diverging import DivergedError, lost_loss, lost_weight
 from bidnn.training.history import History
-from bidnn.training.loggers import count_rows
+from bidnn.training.loggers import count_rows, event_files
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.resuming import check_steps
 from bidnn.training.speed import SpeedConfig
@@ -377,6 +377,7 @@ class TrainingModule(LightningModule):
         checkpoint["stopped"] = self.stopping if self.trainer.should_stop else None
         checkpoint["rows"] = count_rows(self.loggers)
         checkpoint["history"] = self.history.state()
+        checkpoint["events"] = event_files(self.loggers) if self.global_rank == 0 else []
         checkpoint["one_by_one"] = self.automatic_optimization
         checkpoint["batches_per_chunk"] = self._data().batches_per_chunk
 

@@ -29,7 +29,7 @@ PACKAGES = ("bidnn", "torch", "lightning", "hydra-core", "omegaconf", "numpy", "
 ROOT = Path(__file__).resolve().parents[2]
 MAY_CHANGE = (
     *("data.path", "data.second_path", "data.first", "data.second", "data.label"),
-    *("data.id", "data.ids", "data.cache"),
+    *("data.id", "data.ids", "data.cache", "data.first_shape", "data.second_shape"),
 )
 
 

@@ -16,7 +16,10 @@ from bidnn.training.record import METRICS_FILE, plain_settings
 
 log = logging.getLogger(__name__)
 
-NEVER_STOP = ("checkpoint", "best", "progress", "report", "collapse")
+NEVER_STOP = (
+    *("checkpoint", "best", "progress", "report", "collapse"),
+    *("histograms", "projector", "pictures"),
+)
 """Callbacks, by their names in conf/, that end no training."""
 
 
@@ -31,6 +34,7 @@ class Begun:
         steps: of the optimiser.
         stopped: the settings under which a callback stopped it, see `stopping`; None if none did.
         rows: how many rows each of the CSV loggers had.
+        events: how many bytes each of TensorBoard's files had, for each of its loggers.
     """
 
     path: Path
@@ -39,6 +43,7 @@ class Begun:
     steps: int
     stopped: Mapping[str, Any] | None
     rows: list[int]
+    events: list[dict[str, int]]
 
     @classmethod
     def read(cls, path: Path) -> "Begun":
@@ -57,6 +62,7 @@ class Begun:
                 content["global_step"],
                 content["stopped"],
                 content["rows"],
+                content["events"],
             )
         except (KeyError, TypeError) as error:
             raise UserError(

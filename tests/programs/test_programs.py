@@ -95,13 +95,16 @@ def test_a_run_leaves_everything_in_its_folder_and_embeds_as_the_library_does(fe
     np.testing.assert_array_equal(written["present"], store.present)
     np.testing.assert_array_equal(written["label"], store.labels)
     figures = json.loads((folder / "metrics.json").read_text())
-    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    (named,) = (folder / "tensorboard").iterdir()
+    assert named.name.startswith("data=npz,path=features.npz,")
+    events = EventAccumulator(str(named)).Reload()
     for name in ("loss", "first_to_second", "second_to_first"):
         for stage in ("train", "val"):
             values = [event.value for event in events.Scalars(f"{stage}/{name}")]
             assert values[1] == pytest.approx(figures[f"{stage}/{name}"], rel=1e-6)
             assert len(values) >= 2
-    assert events.Scalars("learning_rate")[0].value == pytest.approx(0.1)
+    rates = events.Scalars("train/learning_rate")
+    assert [rate.value for rate in rates] == pytest.approx([0.1, 0.1])
 
 
 def test_embed_uses_the_models_scaling_sizes_and_strategy(features):
@@ -201,7 +204,9 @@ def test_a_sweep_leaves_a_folder_for_each_run(features, launcher):
     for number in ("0", "1"):
         for name in ("config.yaml", "metrics.json", "embedding_final.npz", "train.log"):
             assert (folder / number / name).exists()
-        assert list((folder / number / "tensorboard").iterdir())
+        (named,) = (folder / number / "tensorboard").iterdir()
+        assert named.name == f"seed={int(number) + 1}"
+        assert list(named.glob("events.*"))
         assert (folder / number / "checkpoints" / "last.ckpt").exists()
 
 

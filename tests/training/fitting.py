@@ -56,10 +56,10 @@ def settings(epochs=3, *, batch_size=8, val_fraction=0.0, network=None, trainer=
     )
 
 
-def run(store, config=None, callbacks=(), start=None, **more):
+def run(store, config=None, callbacks=(), start=None, chosen=None, **more):
     quiet_lightning()
-    caught = Caught()
-    fitted = fit(config or settings(**more), store, callbacks=[*callbacks, caught], start=start)
+    caught, config = Caught(), config or settings(**more)
+    fitted = fit(config, store, callbacks=[*callbacks, caught], start=start, chosen=chosen)
     return Run(caught.trainer, caught.module, caught.start, fitted)
 
 
