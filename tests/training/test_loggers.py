@@ -17,7 +17,9 @@ from tests.training.fitting import run, settings
 def node(name):
     """What conf/ has for a logger, of a run in `runs/day/time`."""
     content = OmegaConf.load(CONF / "logger" / f"{name}.yaml")
-    return OmegaConf.to_container(OmegaConf.merge({"run_dir": "runs/day/time"}, content))[name]
+    return OmegaConf.to_container(
+        OmegaConf.merge({"run_dir": "runs/day/time"}, content), resolve=True
+    )[name]
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow", "trackio"])
