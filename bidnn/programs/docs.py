@@ -4,7 +4,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType
@@ -18,6 +18,31 @@ from bidnn.programs.config import GROUPS, PROGRAMS
 
 WIDTH = 100
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", NoneType: "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a setting.
+
+    Attributes:
+        key: its name, with dots.
+        value: what it has unless set, as one would type it; empty where that is no single value.
+        kind: its type in words; empty where any will do.
+        texts: what it means, a paragraph each.
+    """
+
+    key: str
+    value: str
+    kind: str
+    texts: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """In lines of text."""
+        value = f"={self.value}" if self.value else ""
+        lines = [self.key + value + (f"   ({self.kind})" if self.kind else "")]
+        for text in self.texts:
+            lines += textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        return lines
 
 
 class Settings:
@@ -44,14 +69,14 @@ class Settings:
         lines: list[str] = []
         if key in self.choices:
             lines += [f"{key}: choose by {key}=CHOICE"]
-            lines += [f"  {name:18}  {_note(path)}" for name, path in self.choices[key].items()]
+            lines += [f"  {name:18}  {note(path)}" for name, path in self.choices[key].items()]
         else:
-            lines += self._entry(key)
-        inner = list(self._inner(key))
+            lines += self.entry(key).lines()
+        inner = list(self.inner(key))
         if inner:
             lines += ["", "Its settings, with the values that they have unless set:"]
             for name in inner:
-                lines += textwrap.indent("\n".join(self._entry(name)), "  ").splitlines()
+                lines += textwrap.indent("\n".join(self.entry(name).lines()), "  ").splitlines()
         return "\n".join(lines) + "\n"
 
     def texts(self, key: str) -> list[str]:
@@ -70,17 +95,20 @@ class Settings:
             raise UserError(f"{key}: no such setting; bidnn {self.program} --help lists the groups")
         return list(dict.fromkeys(found))
 
-    def _entry(self, key: str) -> list[str]:
+    def entry(self, key: str) -> Entry:
+        """What is known of a setting.
+
+        Raises:
+            UserError: if there is no such setting.
+        """
         texts, name = self.texts(key), key.rpartition(".")[2]
         hints = [hint for k in self._parents(key) if (hint := _hints(k).get(name)) is not None]
-        value = "" if self.config is None else _shown(self.config, key)
-        kinds = _kind(hints[0]) if hints else ""
-        lines = [key + (f"={value}" if value else "") + (f"   ({kinds})" if kinds else "")]
+        parts = []
         for text in texts:
             meanings = (summary(e, whole=True) for e in _enums(hints[:1]) if "see " in text)
-            for part in (text, *meanings):
-                lines += textwrap.wrap(part, WIDTH, initial_indent="    ", subsequent_indent="    ")
-        return lines
+            parts += [text, *meanings]
+        value = "" if self.config is None else _shown(self.config, key)
+        return Entry(key, value, _kind(hints[0]) if hints else "", tuple(parts))
 
     def _parents(self, key: str) -> list[type]:
         """The classes whose docstrings may describe a setting."""
@@ -104,8 +132,8 @@ class Settings:
                 return get_class(node["_target_"])
         return None
 
-    def _inner(self, key: str) -> Iterator[str]:
-        """The settings in a group, or of an object."""
+    def inner(self, key: str) -> Iterator[str]:
+        """The names of the settings in a group, or of an object."""
         node = _at(self.config, key) if key.split(".")[0] in self.choices else None
         kinds = self._parents(f"{key}.any")
         names = [field.name for kind in kinds if is_dataclass(kind) for field in fields(kind)]
@@ -196,7 +224,7 @@ def _shown(config: DictConfig, key: str) -> str:
     return "" if isinstance(value, dict) else str(value)
 
 
-def _note(path: Path) -> str:
+def note(path: Path) -> str:
     """What a choice is: its file's opening comment, or else what it sets."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
     comment = []
