@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint bench fuzz audit clean
+.PHONY: help install train test lint docs release-check bench fuzz audit clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP)  ## make .venv and install the pinned packages
 
@@ -29,6 +29,12 @@ lint: install  ## style, types, import directions
 
 test: lint  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: install  ## build the site of docs/ into build/site, strictly; it opens from there without a server
+	$(BIN)/python -m mkdocs build --strict
+
+release-check: install  ## build wheel and sdist, install and use both with every Python from 3.11 on that is here
+	$(BIN)/python tests/release.py
 
 bench: install  ## measure speed: one table, and runs/bench.json; 'make bench NAMES=step-tiny' for one row
 	$(BIN)/python benchmarks/bench.py $(NAMES)

@@ -144,9 +144,9 @@ def test_every_experiment_says_what_it_is_and_how_it_is_run():
         assert f"experiment={path.stem}" in text, path
 
 
-def test_the_readmes_everyday_settings_are_settings():
-    text = (CONF.parent / "README.md").read_text()
-    table = text.split("### Everyday settings")[1].split("\n\n")[1]
+def test_the_everyday_settings_are_settings():
+    text = (CONF.parent / "docs" / "training.md").read_text()
+    table = text.split("## Everyday settings")[1].split("\n\n")[1]
     rows = [line.split("|")[1] for line in table.splitlines()[2:]]
     assert len(rows) > 10
     for row in rows:

@@ -1,5 +1,6 @@
-"""docs/extending.md as it stands: a folder of one's own adds settings, rows and a loss."""
+"""docs/extending.md as it stands: a folder of one's own adds settings, rows, a loss, a network."""
 
+import importlib
 import json
 import re
 import shlex
@@ -7,8 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from bidnn import BiDNN
+from bidnn.model.networks import PairNetwork
+from bidnn.model.saved import load_bundle, save_bundle
 from tests.programs.running import ROOT, TINY, refused, run, succeed
 from tests.reading import arrays
 
@@ -28,7 +32,7 @@ def bidnn(line, cwd, *more):
 @pytest.fixture
 def folder(tmp_path):
     files = re.findall(r"^`(mine/\S+)`\n\n```\w+\n(.*?)```", PAGE, re.S | re.M)
-    assert len(files) == 5
+    assert len(files) == 6
     for name, text in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -83,6 +87,26 @@ def test_own_recipes_and_losses_are_chosen_from_python(folder, monkeypatch):
         BiDNN(**{**more, "recipe": "none"}).fit(first, second)
     with pytest.raises(ValueError, match="nowhere: no such folder of settings"):
         BiDNN(**{**more, "config_dir": "nowhere"}).fit(first, second)
+
+
+def test_an_own_network_is_trained_from_python_and_learns(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder / "mine")
+    hidden = np.random.default_rng(0).normal(size=(200, 3))
+    first, second = (hidden @ np.random.default_rng(n).normal(size=(3, n)) for n in (6, 5))
+    second[::5] = np.nan
+    torch.manual_seed(0)
+    linear = importlib.import_module("linear")
+    fitted, vectors = linear.train(first, second)
+    assert fitted.metrics["explained/first_to_second"] > 0.9
+    network = fitted.model.network
+    assert isinstance(network, PairNetwork)
+    with torch.no_grad():
+        alone = network.first(torch.tensor(first[:1], dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(vectors[:1], alone, rtol=1e-4)  # its second modality is missing
+    fitted.model.eval()
+    save_bundle(folder / "model.pt", fitted.model)
+    with pytest.raises(ValueError, match=r"should be .* by the model's own description"):
+        load_bundle(folder / "model.pt")
 
 
 def test_two_processes_and_a_sweep_find_the_own_folder(folder):

@@ -32,6 +32,7 @@ PAGES = {"README.md": README} | {
 }
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
 SPAN = re.compile(r"`([^`]+)`")
+LAUNCHED = re.compile(r'^(?:torchrun|srun|sbatch) .*?(bidnn [^"]*)"?$')
 
 
 def typed_lines(text):
@@ -40,6 +41,7 @@ def typed_lines(text):
     for language, block in BLOCK.findall(text):
         if language in ("", "sh"):
             lines = (line.partition(" #")[0].strip() for line in block.splitlines())
+            lines = (LAUNCHED.sub(r"\1", line) for line in lines)
             yield from (line for line in lines if line.startswith(begins))
     for span in SPAN.findall(BLOCK.sub("", text)):
         line = " ".join(span.split())
@@ -111,10 +113,41 @@ def test_what_make_is_told_is_a_target_and_a_row_of_the_bench():
                 assert set(names.removeprefix("NAMES=").split()) <= set(rows), line
 
 
-def test_the_environment_is_activated_before_the_first_command_that_needs_it():
+@pytest.mark.parametrize("page", ["README.md", "training.md"])
+def test_the_environment_is_activated_before_the_first_command_that_needs_it(page):
     activation = "source .venv/bin/activate"
-    assert README.index(activation) < README.index("python scripts/")
+    assert PAGES[page].index(activation) < PAGES[page].index("python scripts/")
     assert "VENV := .venv\n" in (ROOT / "Makefile").read_text()
+
+
+def test_the_readme_is_short_and_begins_with_how_to_begin():
+    lines = README.splitlines()
+    assert len(lines) <= 70
+    assert lines.index("pip install bidnn") < 20
+    assert lines.index("| you have | you want | begin with |") < 32
+
+
+def test_the_readme_shows_what_training_prints():
+    (shown,) = (block for _, block in BLOCK.findall(README) if "one vector per row" in block)
+    figures = re.findall(r"  (\w.*?)   +(0\.\d+)", shown)
+    printed = (ROOT / "bidnn" / "training" / "callbacks" / "report.py").read_text()
+    assert len(figures) == 3
+    assert all(f'"{name}"' in printed for name, _ in figures)
+    table = PAGES["missing.md"].split("| one vector per row | mAP |\n|---|---|\n")[1]
+    rows = table.split("\n\n")[0]
+    assert [tuple(row.strip("| ").split(" | ")) for row in rows.splitlines()] == figures
+
+
+def test_every_flag_of_the_original_is_in_the_table(capsys):
+    rows = PAGES["migrating.md"].split("## Flag by flag\n\n")[1].split("\n\n")[0]
+    cells = [cell for row in rows.splitlines()[2:] for cell in row.strip("|").split("|")]
+    named = set(re.findall(r"--[a-z0-9-]+|\b[a-z0-9]{6,}\b", " ".join(cells[0::2])))
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    said = capsys.readouterr().out.split("positional arguments:")[1]
+    known = {*re.findall(r"--[a-z0-9-]+", said), *re.findall(r"^  ([a-z]\w+) ", said, re.M)}
+    assert len(known) > 20
+    assert named >= known - {"--help"}
 
 
 def test_the_tests_that_keep_a_promise_are_there():
@@ -155,30 +188,33 @@ SHORTER = {
     "train": ("model.hdn=8", "model.rep=4", "trainer.max_epochs=1", "callbacks.progress=null"),
     "original": ("-e", "1"),
 }
+PASTED = ("README.md", "training.md", "missing.md", "embeddings.md", "losses.md", "evaluation.md")
 IN_BLOCKS = [
     line
-    for line in typed_lines("".join(f"```{a}\n{b}```\n" for a, b in BLOCK.findall(README)))
+    for page in (*PASTED, "migrating.md")
+    for line in typed_lines("".join(f"```{a}\n{b}```\n" for a, b in BLOCK.findall(PAGES[page])))
     if command(line)[0] in ("train", "embed", "evaluate", "original")
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", IN_BLOCKS)
-def test_the_readmes_commands_do_as_pasted_only_shorter(place, line):
+def test_the_pages_commands_do_as_pasted_only_shorter(place, line):
     program, _ = command(line)
     words = shlex.split(line)
     if program == "original":  # of the paper's size, which test_programs.py has
         assert parse(words[3:]).hdn == 2048
         words = ["8" if word == "2048" else word for word in words]
-    called = "-m bidnn" if words[1] == "-m" else words[1]
-    rest = words[3:] if words[1] == "-m" else words[2:]
+    named = ["-m bidnn", *words[1:]] if words[0] == "bidnn" else words[1:]
+    called, *rest = ["-m bidnn", *words[3:]] if words[1] == "-m" else named
     ended = run(called, *rest, *SHORTER.get(program, ()), cwd=place)
     assert ended.status == 0, ended.out + ended.err
     assert "Traceback" not in ended.err
 
 
 def small(code):
-    """A block of the README, its networks and trainings made small."""
+    """A block of a page, its networks and trainings made small."""
+    code = code.replace("BiDNN(rep=128)", "BiDNN(hdn=8, rep=4, epochs=2)")
     code = code.replace("hdn=256, rep=128, epochs=200", "hdn=8, rep=4, epochs=2")
     code = code.replace('recipe="crossmodal", ', 'recipe="crossmodal", epochs=2, ')
     code = code.replace('callbacks="early_stopping", ', 'callbacks="early_stopping", epochs=2, ')
@@ -186,8 +222,27 @@ def small(code):
     return code.replace("hdn=2048, rep=2048", "hdn=8, rep=4, epochs=2")
 
 
-def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+def test_the_readmes_python_runs():
     (code,) = (block for language, block in BLOCK.findall(README) if language == "python")
+    assert small(code).count("epochs=2") == code.count("BiDNN(") == 1
+    first, second = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 80, 5)).astype("f4")
+    first[:5], second[5:10] = np.nan, np.nan
+    names = {"first": first, "second": second}
+    exec(compile(small(code), "README.md", "exec"), names)
+    assert names["vectors"].shape == (80, 4)
+    assert names["second_from_first"].shape == second.shape
+
+
+def test_the_evaluation_pages_python_runs(capsys):
+    (code,) = (b for language, b in BLOCK.findall(PAGES["evaluation.md"]) if language == "python")
+    labels = np.arange(40) % 2
+    vectors = np.eye(2)[labels] + np.random.default_rng(0).uniform(0, 0.1, (40, 2))
+    exec(compile(code, "evaluation.md", "exec"), {"vectors": vectors, "labels": labels})
+    assert [float(word) for word in capsys.readouterr().out.split()] == pytest.approx([1, 1])
+
+
+def test_the_python_pages_python_runs(tmp_path, monkeypatch, capsys):
+    (code,) = (b for language, b in BLOCK.findall(PAGES["python.md"]) if language == "python")
     assert small(code).count("epochs=2") == code.count("BiDNN(") == 5
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
@@ -196,7 +251,7 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     rows = generator.uniform(0.1, 0.9, (12, 4196))
     names = {"first": first, "second": second, "X": rows}
     names |= {"first_val": first[20:40], "second_val": second[20:40]}
-    exec(compile(small(code), "README.md", "exec"), names)
+    exec(compile(small(code), "python.md", "exec"), names)
     assert names["embedding"].shape == (80, 4)
     assert names["second_from_first"].shape == second.shape
     assert -10 < float(capsys.readouterr().out.splitlines()[-1]) < 1
