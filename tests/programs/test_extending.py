@@ -91,6 +91,7 @@ def test_own_recipes_and_losses_are_chosen_from_python(folder, monkeypatch):
 
 def test_an_own_network_is_trained_from_python_and_learns(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder / "mine")
+    monkeypatch.chdir(folder)
     hidden = np.random.default_rng(0).normal(size=(200, 3))
     first, second = (hidden @ np.random.default_rng(n).normal(size=(3, n)) for n in (6, 5))
     second[::5] = np.nan
@@ -98,6 +99,7 @@ def test_an_own_network_is_trained_from_python_and_learns(folder, monkeypatch):
     linear = importlib.import_module("linear")
     fitted, vectors = linear.train(first, second)
     assert fitted.metrics["explained/first_to_second"] > 0.9
+    assert [path.name for path in folder.iterdir()] == ["mine"]
     network = fitted.model.network
     assert isinstance(network, PairNetwork)
     with torch.no_grad():
