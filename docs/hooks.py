@@ -1,4 +1,4 @@
-"""What the site has beyond the files of docs/: its first page, its settings, its later pages.
+"""What the site has beyond the files of docs/: first page, settings, changes, pages added later.
 
 mkdocs calls these functions by their names (mkdocs.yml).
 """
@@ -32,8 +32,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are made: the first one, and the settings."""
-    for name, text in (("index.md", first_page()), ("settings.md", settings_page())):
+    """Adds the pages that are made, or lie elsewhere: the first one, the settings, the changes."""
+    made = {"index.md": as_page("README.md"), "changelog.md": as_page("CHANGELOG.md")}
+    for name, text in (made | {"settings.md": settings_page()}).items():
         files.append(File.generated(config, name, content=text))
     return files
 
@@ -43,10 +44,11 @@ def pages() -> Iterator[Path]:
     return (ROOT / "docs").glob("*.md")
 
 
-def first_page() -> str:
-    """The README, its links and its picture as the site has them."""
-    text = (ROOT / "README.md").read_text().replace("](docs/", "](")
-    text = re.sub(r"\]\((CHANGELOG\.md|LICENSE|CITATION\.cff)\)", "]", text)
+def as_page(name: str) -> str:
+    """A file of the repository's root, its links and its picture as the site has them."""
+    text = (ROOT / name).read_text().replace("](docs/", "](")
+    text = text.replace("](CHANGELOG.md)", "](changelog.md)")
+    text = re.sub(r"\[([^\]]+)\]\((?:LICENSE|CITATION\.cff)\)", r"\1", text)
     light, dark = "network.svg#only-light", "network-dark.svg#only-dark"
     return PICTURE.sub(f"![The network]({light})![The network]({dark})", text)
 

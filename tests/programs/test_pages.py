@@ -103,7 +103,7 @@ def test_every_setting_of_a_command_is_one(line):
 
 
 def test_what_make_is_told_is_a_target_and_a_row_of_the_bench():
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     rows = succeed("benchmarks/bench.py", "--list").out.split()
     for line in LINES:
         program, arguments = command(line)
@@ -129,7 +129,7 @@ def test_the_readme_is_short_and_begins_with_how_to_begin():
 
 def test_the_readme_shows_what_training_prints():
     (shown,) = (block for _, block in BLOCK.findall(README) if "one vector per row" in block)
-    figures = re.findall(r"  (\w.*?)   +(0\.\d+)", shown)
+    figures = re.findall(r"│ (\w.*?) +│ (0\.\d+) │", shown)
     printed = (ROOT / "bidnn" / "training" / "callbacks" / "report.py").read_text()
     assert len(figures) == 3
     assert all(f'"{name}"' in printed for name, _ in figures)
