@@ -143,21 +143,21 @@ def install(path: str, package: Path, folder: Path) -> Path:
 def pip(python: Path, *packages: str) -> None:
     """Installs by constraints.txt, also what a build in isolation needs."""
     pinned = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    options = ("--quiet", "--disable-pip-version-check")
+    command = [python, "-m", "pip", "install", *options, *packages]
     subprocess.run(command, check=True, env={**os.environ, **pinned}, stderr=subprocess.DEVNULL)
 
 
-def run(python: Path, *words: object, cwd: Path | None = None) -> str:
-    """What a module or a program of an environment prints; ends the check if it fails."""
-    own = python.parent / str(words[0])
-    command = [own, *words[1:]] if own.exists() and words[0] == "bidnn" else [python, "-m", *words]
-    if words[0] == "-c":
-        command = [python, *words]
+def run(python: Path, *words: str | Path, cwd: Path | None = None) -> str:
+    """What an environment's `bidnn`, its `python -c` or a module prints; ends if it fails."""
+    command: list[str | Path] = [python, *words] if words[0] == "-c" else [python, "-m", *words]
+    if words[0] == "bidnn":
+        command = [python.parent / "bidnn", *words[1:]]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     asked = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     if asked.returncode:
         sys.exit(f"{' '.join(map(str, command))}: status {asked.returncode}\n{asked.stderr}")
-    return asked.stdout
+    return str(asked.stdout)
 
 
 def use(python: Path, folder: Path) -> None:
