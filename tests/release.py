@@ -144,7 +144,7 @@ def pip(python: Path, *packages: str) -> None:
     """Installs by constraints.txt, also what a build in isolation needs."""
     pinned = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
     options = ("--quiet", "--disable-pip-version-check")
-    command = [python, "-m", "pip", "install", *options, *packages]
+    command: list[str | Path] = [python, "-m", "pip", "install", *options, *packages]
     subprocess.run(command, check=True, env={**os.environ, **pinned}, stderr=subprocess.DEVNULL)
 
 
