@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ class TensorBoard(TensorBoardLogger):
         if there:  # it goes on under the name that it began with
             name = str(there[0].parent.relative_to(root))
             self._sub_dir = None if name == "." else name
+            _wait_for_next_second(there)
 
     def _describe(self, hyper_parameters: dict[str, float | str], settings: str) -> None:
         from torch.utils.tensorboard.summary import hparams
@@ -165,3 +167,10 @@ class TensorBoard(TensorBoardLogger):
             self._failed = True
             cause = error.__cause__ or error.__context__ or error
             log.error("no more metrics in TensorBoard's files (%s); the training goes on", cause)
+
+
+def _wait_for_next_second(files: Sequence[Path]) -> None:
+    """Until a new file comes after those: they are read by their names, which begin with it."""
+    newest = max(int(path.name.split(".")[3]) for path in files)
+    while int(time.time()) == newest:
+        time.sleep(0.01)
