@@ -101,9 +101,11 @@ def report_on(
         words: how the caller writes a setting.
         validation: the rows that it validated on, if Python gave them.
     """
-    if not config.report or config.run_dir is None or rank() or not fitted.changed:
+    if not config.report or config.run_dir is None or rank():
         return
     folder = Path(config.run_dir)
+    if not fitted.changed and (folder / FILE).exists():
+        return  # of a run that had ended, and was killed before its page was there, it is made
     try:
         path = write_report(folder, fitted.model, source, store, words=words, validation=validation)
         log.info("report: %s", path)

@@ -234,3 +234,22 @@ def test_an_output_at_an_interval_has_its_checkpoint(features, tmp_path):
     process.kill()
     process.communicate()
     assert (folder / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_run_that_was_killed_before_its_page_gets_it_and_nothing_else(tmp_path):
+    rest = ("model.hdn=8", "model.rep=4", "trainer.max_epochs=1", "callbacks.progress=null")
+    succeed(TRAIN, *rest, "hydra.run.dir=run", cwd=tmp_path)
+
+    def files():
+        found = (path for path in (tmp_path / "run").rglob("*") if path.is_file())
+        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in found if p.suffix != ".log"}
+
+    before = files()
+    (tmp_path / "run" / "report.html").unlink()
+    said = succeed(TRAIN, *rest, "hydra.run.dir=run", "resume=true", cwd=tmp_path)
+    assert "nothing is left to do" in said.out + said.err
+    assert files().keys() == before.keys()
+    assert all(files()[name] == kept for name, kept in before.items() if name[-5:] != ".html")
+    page = (tmp_path / "run" / "report.html").stat()
+    succeed(TRAIN, *rest, "hydra.run.dir=run", "resume=true", cwd=tmp_path)
+    assert (tmp_path / "run" / "report.html").stat().st_mtime_ns == page.st_mtime_ns
