@@ -201,7 +201,10 @@ def test_a_report_that_fails_loses_no_run_and_a_finished_run_keeps_its_page(plac
     (place / "blocked" / "report.html").rmdir()
     ended = run(TRAIN, *told, "resume=true", cwd=place)
     assert "nothing is changed" in ended.err
-    assert not (place / "blocked" / "report.html").exists()
+    made = (place / "blocked" / "report.html").stat()  # which was not there, as after SIGKILL
+    ended = run(TRAIN, *told, "resume=true", cwd=place)
+    assert "nothing is changed" in ended.err
+    assert (place / "blocked" / "report.html").stat().st_mtime_ns == made.st_mtime_ns
 
 
 def without(store, column):
