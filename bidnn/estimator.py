@@ -121,7 +121,7 @@ class BiDNN(Conventions, Shared):
 
     def load_dataset(
         self,
-        X: Any = None,  # noqa: ANN401, N803
+        X: Any = None,  # noqa: ANN401, N803 — scikit-learn's name, see `as_rows`
         labels: ArrayLike | None = None,
         ids: ArrayLike | None = None,
     ) -> Self:
@@ -160,7 +160,7 @@ class BiDNN(Conventions, Shared):
         self._train(self._rows(), self.recipe or PAPER, given)
         return self
 
-    def predict(self, X: Any = None) -> NDArray[np.float32]:  # noqa: ANN401, N803
+    def predict(self, X: Any = None) -> NDArray[np.float32]:  # noqa: ANN401, N803 — likewise
         """Rows embedded, (rows, rep), or with `crossmodal` completed.
 
         Args:

@@ -97,10 +97,10 @@ class Loss(Protocol):
     """
 
     @property
-    def self_paths(self) -> bool: ...  # noqa: D102
+    def self_paths(self) -> bool: ...  # noqa: D102 — the class says it
 
     @property
-    def incomplete_rows(self) -> bool: ...  # noqa: D102
+    def incomplete_rows(self) -> bool: ...  # noqa: D102 — the class says it
 
     def __call__(
         self, outputs: Outputs, first: Tensor, second: Tensor, present: Tensor | None = None

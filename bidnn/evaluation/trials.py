@@ -98,7 +98,7 @@ def draw_trials(
     picture.savefig(file, format="png", dpi=200, metadata={"Software": None})
 
 
-def _against(panel: Any, axis: Axis, points: Sequence[Point], lower: bool) -> None:  # noqa: ANN401
+def _against(panel: Any, axis: Axis, points: Sequence[Point], lower: bool) -> None:  # noqa: ANN401 — Matplotlib's
     """The objective over one setting; names stand side by side, in their order."""
     places: list[float] = []
     names = list(axis.names)
@@ -114,7 +114,7 @@ def _against(panel: Any, axis: Axis, points: Sequence[Point], lower: bool) -> No
     panel.set_title(axis.title, fontsize=10)
 
 
-def _scatter(panel: Any, places: list[float], points: Sequence[Point], lower: bool) -> None:  # noqa: ANN401
+def _scatter(panel: Any, places: list[float], points: Sequence[Point], lower: bool) -> None:  # noqa: ANN401 — Matplotlib's
     """Trials that came to their end, later ones darker; pruned and failed ones; the best."""
     kinds = {
         "came to its end": [not p.failed and not p.pruned for p in points],

@@ -98,7 +98,7 @@ class Model(nn.Module):
             return changed if changed.dtype == exact else values.to(changed.device, exact)
 
         for name, part in self.named_children():
-            part._apply(fn if name == "network" else unrounded, recurse)  # type: ignore[no-untyped-call]
+            part._apply(fn if name == "network" else unrounded, recurse)  # type: ignore[no-untyped-call]  # torch's
         return self
 
     @classmethod

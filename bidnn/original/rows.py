@@ -20,7 +20,7 @@ from bidnn.original.config import Config
 
 def read_rows(
     config: Config,
-    X: Any,  # noqa: ANN401, N803
+    X: Any,  # noqa: ANN401, N803 — scikit-learn's name, see `as_rows`
     labels: ArrayLike | None,
     base: IndexBase | None = None,
     ids: ArrayLike | None = None,

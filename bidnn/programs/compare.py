@@ -178,7 +178,7 @@ def check(config: CompareConfig) -> dict[str, Method]:
     return {name: _method(name, settings, config) for name, settings in config.methods.items()}
 
 
-def _method(name: str, settings: Any, config: CompareConfig) -> Method:  # noqa: ANN401
+def _method(name: str, settings: Any, config: CompareConfig) -> Method:  # noqa: ANN401 — of any method
     if isinstance(settings, dict) and not settings and name in UNTRAINED:
         untrained = UNTRAINED[name]
         return lambda mask: (untrained(mask.store), None)

@@ -136,7 +136,7 @@ def finished(config: DictConfig) -> TrainConfig:
     return training
 
 
-def _set(config: DictConfig, key: str, value: Any, word: str) -> None:  # noqa: ANN401
+def _set(config: DictConfig, key: str, value: Any, word: str) -> None:  # noqa: ANN401 — of any setting
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     free = parent in ("callbacks", "logger") or parent.startswith(("callbacks.", "logger."))

@@ -73,7 +73,7 @@ def looks_at_batches(callback: Callback) -> bool:
         return False
     kind = type(callback)
     if kind is ModelCheckpoint:
-        return bool(callback._every_n_train_steps or callback._train_time_interval)  # type: ignore[attr-defined]
+        return bool(callback._every_n_train_steps or callback._train_time_interval)  # type: ignore[attr-defined]  # untyped
     if kind.__module__.startswith("lightning."):
         return kind not in BY_EPOCHS
     if isinstance(callback, ModelCheckpoint):

@@ -137,7 +137,7 @@ class TensorBoard(TensorBoardLogger):
         as_code = "\n".join(f"    {line}" for line in settings.splitlines())
         self.experiment.add_text("settings", as_code, 0)
         if hyper_parameters:
-            _, start, _ = hparams(hyper_parameters, {})  # type: ignore[no-untyped-call]
+            _, start, _ = hparams(hyper_parameters, {})  # type: ignore[no-untyped-call]  # torch's
             # Without the summary of an experiment, of which TensorBoard would take the first
             # run's for all: it finds out itself which settings differ, and shows those first.
             self.experiment._get_file_writer().add_summary(start)
@@ -146,7 +146,7 @@ class TensorBoard(TensorBoardLogger):
     def _end(self) -> None:
         from torch.utils.tensorboard.summary import hparams
 
-        _, _, end = hparams({}, {})  # type: ignore[no-untyped-call]
+        _, _, end = hparams({}, {})  # type: ignore[no-untyped-call]  # torch's
         self.experiment._get_file_writer().add_summary(end)
         self._close()
 

@@ -190,18 +190,25 @@ def test_compiled_steps_of_two_processes_are_the_plain_ones(tmp_path):
     np.testing.assert_allclose(found["fast"][1], found["plain"][1], atol=1e-4)
 
 
-def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tmp_path):
-    (tmp_path / "mine" / "loss").mkdir(parents=True)
-    (tmp_path / "mine" / "loss" / "bad.yaml").write_text("_target_: bad.Bad\n")
-    (tmp_path / "mine" / "bad.py").write_text(
-        "import os\n"
+def peers_lose(folder, what):
+    """Settings with a loss of one's own, which does that where another process started it."""
+    (folder / "mine" / "loss").mkdir(parents=True)
+    (folder / "mine" / "loss" / "own.yaml").write_text("_target_: own.Own\n")
+    (folder / "mine" / "own.py").write_text(
+        "import os, time\n"
+        "from pathlib import Path\n"
         "from bidnn.losses import LossConfig\n"
-        "class Bad(LossConfig):\n"
+        "class Own(LossConfig):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
-        "        assert 'LOCAL_RANK' not in os.environ, 'only the first has a disk'\n"
+        "        if 'LOCAL_RANK' in os.environ:\n"
+        f"            {what}\n"
     )
-    own = ("--config-dir", "mine", "loss=bad", "hydra.run.dir=run")
+    return ("--config-dir", "mine", "loss=own", "hydra.run.dir=run")
+
+
+def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tmp_path):
+    own = peers_lose(tmp_path, "raise OSError('only the first has a disk')")
     ended = run("-m bidnn", "train", *own, *TINY, *DDP, cwd=tmp_path, fresh=True)
     assert ended.status == 1
     assert "only the first has a disk" in ended.err
@@ -211,19 +218,7 @@ def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tm
 
 
 def test_a_process_whose_first_is_killed_before_they_meet_does_not_outlive_it(tmp_path):
-    (tmp_path / "mine" / "loss").mkdir(parents=True)
-    (tmp_path / "mine" / "loss" / "slow.yaml").write_text("_target_: slow.Slow\n")
-    (tmp_path / "mine" / "slow.py").write_text(
-        "import os, pathlib, time\n"
-        "from bidnn.losses import LossConfig\n"
-        "class Slow(LossConfig):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        if 'LOCAL_RANK' in os.environ:\n"
-        "            pathlib.Path('peer').write_text(str(os.getpid()))\n"
-        "            time.sleep(3)\n"
-    )
-    own = ("--config-dir", "mine", "loss=slow", "hydra.run.dir=run")
+    own = peers_lose(tmp_path, "Path('peer').write_text(str(os.getpid())); time.sleep(3)")
     process = start("-m bidnn", "train", *own, *TINY, *DDP, cwd=tmp_path, fresh=True)
     until = time.monotonic() + 120
     while not (tmp_path / "peer").exists() and time.monotonic() < until:
