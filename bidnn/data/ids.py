@@ -44,7 +44,12 @@ def check_unique(ids: NDArray[Any], name: str) -> None:
     Raises:
         UserError: naming it and both rows.
     """
-    if len(set(ids.tolist())) == len(ids):
+    if ids.dtype.kind == "i":
+        in_order = np.sort(ids)
+        alike = bool((in_order[1:] == in_order[:-1]).any())
+    else:
+        alike = len(set(ids.tolist())) < len(ids)
+    if not alike:
         return
     seen: dict[Any, int] = {}
     for row, value in enumerate(ids.tolist()):
