@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def open_converted(
     Args:
         files: what is read.
         read: what of it, and how; plain data.
-        fill: writes the arrays into a folder (`put_rows`, `write_end`), and says what there is:
+        fill: writes the arrays into a folder (`MatrixFile`, `write_end`), and says what there is:
             `rows`, `sizes` by modality, and `counts` of ids in both tables, the first and the
             second only, or None.
         beside: the file beside which they are kept.
@@ -94,7 +95,15 @@ def open_converted(
         mapped = tuple(MappedFile.of(folder / file) for file in meta["files"])
         return _store(folder, meta, name, sizes, mapped, ignore_zeroes=ignore_zeroes)
     with TemporaryDirectory(prefix="bidnn-") as temporary:  # what is mapped stays, without a name
-        meta = whole(Path(temporary))
+        try:
+            meta = whole(Path(temporary))
+        except OSError as error:
+            if error.errno not in (ENOSPC, EDQUOT):
+                raise
+            raise OSError(
+                f"{name}: no room in {Path(temporary).parent} for its arrays "
+                f"({error.strerror}); make room, or let TMPDIR name another folder"
+            ) from error
         return _store(Path(temporary), meta, name, sizes, (), ignore_zeroes=ignore_zeroes)
 
 
@@ -123,35 +132,6 @@ def check_rows(
     flags = np.zeros((len(there), 2), bool)
     flags[there] = np.stack([~nan, ~nan & nonzero], axis=1)
     return flags
-
-
-def put_rows(
-    file: BinaryIO,
-    values: NDArray[np.float32],
-    there: NDArray[np.bool_],
-    places: NDArray[np.int64],
-) -> None:
-    """Writes vectors at their rows.
-
-    Args:
-        file: of all rows.
-        values: (those that are there, size).
-        there: (rows,) whether it is.
-        places: (rows,) their numbers.
-    """
-    size = values.shape[1]
-    if len(there) > len(values) and (np.diff(places) == 1).all():
-        whole = np.zeros((len(there), size), np.float32)
-        whole[there] = values
-        values, there = whole, np.ones_like(there)
-    places = places[there]
-    if not (np.diff(places) > 0).all():
-        order = np.argsort(places)
-        values, places = values[order], places[order]
-    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
-    for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
-        file.seek(4 * size * int(places[start]))
-        file.write(np.ascontiguousarray(values[start:stop]).data)
 
 
 def write_end(

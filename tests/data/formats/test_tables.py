@@ -17,6 +17,7 @@ from bidnn.data.formats.npy import read_npy
 from bidnn.data.formats.tables.files import open_table
 from bidnn.data.mapping import is_mapped
 from bidnn.data.sources import LibsvmSource, TableSource
+from tests.programs.disks import small_disk
 
 ROWS = 40
 
@@ -424,6 +425,23 @@ def test_where_no_cache_can_be_written_the_table_is_read_all_the_same(rows, tmp_
     Path(f"{path}.cache").write_text("a file in its way")
     assert_same(opened(path), rows)
     assert "t.parquet: no cache can be made beside it" in caplog.text
+
+
+@pytest.mark.parametrize("memory", [1, 10**12])
+def test_where_there_is_no_room_for_its_arrays_the_folder_is_named(tmp_path, monkeypatch, memory):
+    monkeypatch.setattr("bidnn.data.formats.matrix_file.available_memory", lambda: memory)
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "disk"))
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"first": list(np.ones((2**14, 64), "f4"))}), path)
+    try:
+        with small_disk(tmp_path / "disk"):
+            words = r"t.parquet: no room in .*/disk for its arrays.* let TMPDIR name another folder"
+            with pytest.raises(OSError, match=words):
+                opened(path, cache=False)
+            assert not list((tmp_path / "disk").iterdir())
+    except PermissionError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("groups", [1, 8])

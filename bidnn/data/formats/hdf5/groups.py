@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import label_texts
-from bidnn.data.formats.converted import PARTS, Columns, check_rows, put_rows, write_end
+from bidnn.data.formats.converted import PARTS, Columns, check_rows, write_end
+from bidnn.data.formats.matrix_file import MatrixFile
 from bidnn.data.ids import as_ids
 from bidnn.errors import UserError
 
@@ -38,7 +39,8 @@ def fill_of_groups(folder: Path, file: h5py.File, columns: Columns) -> dict[str,
     labels: list[Any] = []
     with ExitStack() as stack:
         files = {
-            part: stack.enter_context((folder / f"{part}.matrix").open("wb")) for part in names
+            part: stack.enter_context(MatrixFile(folder / f"{part}.matrix", [Path(file.filename)]))
+            for part in names
         }
         for block in _blocks(file, names, columns.label):
             here = np.arange(len(keys), len(keys) + len(block))
@@ -52,8 +54,7 @@ def fill_of_groups(folder: Path, file: h5py.File, columns: Columns) -> dict[str,
                 where = _naming(keys, int(here[0]))
                 what = f"{file.filename}, {name}"
                 flags[part].append(check_rows(values, there, what, where))
-                if len(values):
-                    put_rows(files[part], values, there, here)
+                files[part].put(values, there, here)
     for part, found in flags.items():
         np.concatenate(found).tofile(folder / f"{part}.present")
     texts = None

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from bidnn.data.ahead import ahead
 from bidnn.data.formats.arrays import label_texts, store_arrays
 from bidnn.data.formats.converted import (
     PARTS,
@@ -20,6 +21,7 @@ from bidnn.data.formats.converted import (
 from bidnn.data.formats.hdf5.files import check_there, data_sets, opened, read
 from bidnn.data.formats.hdf5.groups import fill_of_groups, is_of_groups
 from bidnn.data.formats.hdf5.matrices import Matrix
+from bidnn.data.formats.matrix_file import MatrixFile
 from bidnn.data.ids import as_ids
 from bidnn.data.mapping import MappedFile
 from bidnn.data.store import PairStore
@@ -210,11 +212,11 @@ def convert_matrices(
 def _fill_matrix(folder: Path, part: str, matrix: Matrix) -> None:
     """Writes a matrix, and which of its rows are there."""
     flags, rows = [np.zeros((0, 2), bool)], 0
-    with (folder / f"{part}.matrix").open("wb") as file:
-        for values in matrix.blocks():
-            where = partial(_row, rows)
-            flags.append(check_rows(values, np.ones(len(values), bool), matrix.name, where))
-            file.write(values.data)
+    with MatrixFile(folder / f"{part}.matrix", matrix.files) as file:
+        for values in ahead(matrix.blocks()):
+            there = np.ones(len(values), bool)
+            flags.append(check_rows(values, there, matrix.name, partial(_row, rows)))
+            file.put(values, there, np.arange(rows, rows + len(values)))
             rows += len(values)
     np.concatenate(flags).tofile(folder / f"{part}.present")
 

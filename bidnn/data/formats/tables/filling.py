@@ -1,6 +1,6 @@
 """The vectors of tables written as matrices, a batch at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.ahead import ahead
-from bidnn.data.formats.converted import Columns, Where, check_rows, put_rows, write_end
+from bidnn.data.formats.converted import Columns, Where, check_rows, write_end
+from bidnn.data.formats.matrix_file import MatrixFile
 from bidnn.data.formats.tables.columns import vectors
 from bidnn.data.formats.tables.files import TableFiles
 from bidnn.data.formats.tables.rows import Joined, Names, join, read_names
@@ -56,22 +57,31 @@ def _read_vectors(
     """Writes the vectors of a table; returns its rows, and the size of each modality."""
     rows, size = 0, dict.fromkeys(parts)
     known: dict[str, list[NDArray[np.bool_]]] = {part: [] for part in parts}
-    with ExitStack() as stack:
-        opened = {
-            part: stack.enter_context((folder / f"{part}.matrix").open("wb")) for part in parts
-        }
+
+    def checked() -> Iterator[tuple[NDArray[np.int64], dict[str, tuple[Any, Any]]]]:
+        nonlocal rows
         for batch in ahead(table.batches(list(dict.fromkeys(parts.values())))):
             here = np.arange(rows, rows + len(batch))
             here = here if places is None else places[here]
             where = _naming(joined.names, here, rows)
+            found = {}
             for part, column in parts.items():
                 name = f"{table.name}, column {column}"
                 values, there = vectors(batch.column(column), size[part], name, where)
                 size[part] = values.shape[1] or size[part]
                 known[part].append(check_rows(values, there, name, where))
-                if len(values):
-                    put_rows(opened[part], values, there, here)
+                found[part] = values, there
             rows += len(batch)
+            yield here, found
+
+    with ExitStack() as stack:
+        files = {
+            part: stack.enter_context(MatrixFile(folder / f"{part}.matrix", table.files))
+            for part in parts
+        }
+        for here, found in ahead(checked()):  # read, looked at and written at the same time
+            for part, (values, there) in found.items():
+                files[part].put(values, there, here)
     total = joined.rows if joined.rows is not None else rows
     for part, looked in known.items():
         flags = np.zeros((total, 2), bool)
