@@ -34,6 +34,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     ],
     "libsvm": text.libsvm,
     "tables": tables.tables,
+    "hdf5": tables.hdf5,
     "large-train": large.train,
     "large-embed": large.embed,
     "large-narrow": large.narrow,

@@ -1,4 +1,4 @@
-"""Parquet converted beside pyarrow's reading alone, and written beside npy.
+"""Parquet converted beside pyarrow's reading alone, and written beside npy; HDF5 beside np.memmap.
 
 Reading and converting take turns in fresh processes, each after the files were dropped from the
 page cache; pyarrow reads the same columns with the same options and does nothing with them. Each
@@ -11,14 +11,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow as pa
-from large import ROOT, measure
+from large import PARTS, ROOT, measure
 from pyarrow import parquet
-from rows import ROUNDS, Row
+from rows import ROUNDS, Row, in_turn
 
 from bidnn.architecture import NetworkConfig
+from bidnn.data.sources import Hdf5Source
 from bidnn.model.model import Model
 from bidnn.model.saved import save_bundle
 
@@ -88,6 +91,59 @@ def tables(rows: int = ROWS) -> list[Row]:
             aim="≥ 0.7",
         ),
         Row(name="memory while embedding it", ours=peaks["parquet"], **memory),
+    ]
+
+
+def hdf5(rows: int = ROWS) -> list[Row]:
+    """Two rows: HDF5 that lies in one piece, read whole and by random rows, beside np.memmap.
+
+    The file is in the page cache. Pages of large files are let go once they are read, so that both
+    sides map theirs anew each time, as in a first pass.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "rows.h5"
+        draw = np.random.default_rng(0)
+        with h5py.File(path, "w") as file:
+            for part, size in zip(PARTS, SIZES, strict=True):
+                data = file.create_dataset(part, (rows, size), np.float32)
+                for start in range(0, rows, 2**16):
+                    stop = min(start + 2**16, rows)
+                    data[start:stop] = draw.standard_normal((stop - start, size), np.float32)
+            places = [file[part].id.get_offset() for part in PARTS]
+        store = Hdf5Source(path=str(path)).open(None)
+        blocks = list(store.blocks())
+        some = [np.sort(draw.integers(0, rows, 4096)) for _ in range(20)]
+
+        def ours(parts: list[Any]) -> None:
+            for part in parts:
+                store.take(part)
+
+        def plain(parts: list[Any], *, anew: bool) -> None:
+            for number, part in enumerate(parts):
+                if anew or not number:
+                    given = zip(places, SIZES, strict=True)
+                    mapped = [
+                        np.memmap(path, np.float32, "r", o, (rows, size)) for o, size in given
+                    ]
+                for matrix in mapped:
+                    np.array(matrix[part])
+
+        whole = in_turn(lambda: ours(blocks), lambda: plain(blocks, anew=False))
+        single = in_turn(lambda: ours(some), lambda: plain(some, anew=True))
+    size = sum(SIZES) * 4 / 1e9
+    return [
+        Row(
+            name=f"HDF5, mapped, {what}",
+            ours=count * size / seconds[0],
+            other=count * size / seconds[1],
+            unit="GB/s",
+            against="np.memmap of the same bytes",
+            aim="≥ 0.9",
+        )
+        for what, count, seconds in (
+            ("read whole", rows, whole),
+            ("4096 random rows", 20 * 4096, single),
+        )
     ]
 
 

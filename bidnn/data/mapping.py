@@ -105,7 +105,7 @@ def _pages(part: NDArray[Any], rows: slice | None, base: mmap.mmap) -> tuple[int
     """Where in a mapped file some rows of an array are: the first byte, of a page, and how many."""
     if rows is None:
         return 0, len(base)
-    low, high = np.lib.array_utils.byte_bounds(part[rows])
+    low, high = np.lib.array_utils.byte_bounds(np.asarray(part)[rows])
     origin = np.frombuffer(base, dtype=np.uint8).ctypes.data
     start = (low - origin) // mmap.PAGESIZE * mmap.PAGESIZE
     return start, high - origin - start

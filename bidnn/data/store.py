@@ -133,9 +133,10 @@ class PairStore:
             (rows, mod1size) and (rows, mod2size).
         """
         present = self.present[rows]
+        whole = bool(present.all())  # at once: far faster than by modality
         return (
-            _dense(self.first, rows, present[:, 0], empty),
-            _dense(self.second, rows, present[:, 1], empty),
+            _dense(self.first, rows, present[:, 0], empty, whole=whole),
+            _dense(self.second, rows, present[:, 1], empty, whole=whole),
         )
 
     @property
@@ -338,6 +339,8 @@ def _dense(
     rows: NDArray[np.int64] | slice,
     present: NDArray[np.bool_],
     empty: Callable[[tuple[int, int]], NDArray[np.float32]] | None,
+    *,
+    whole: bool,
 ) -> NDArray[np.float32]:
     shape = (len(present), int(features.shape[1]))
     copied = np.empty(shape, dtype=np.float32) if empty is None else empty(shape)
@@ -347,6 +350,6 @@ def _dense(
         part: Any = features[rows]
         copied[...] = part.toarray() if sparse.issparse(part) else part
     let_go(features, rows)
-    if not present.all():
+    if not whole and not present.all():
         copied[~present] = 0.0
     return copied
