@@ -60,11 +60,16 @@ class Piece:
         name: of the first file, beneath what all have in common and without its suffix.
         inputs: its files.
         source: of its rows alone.
+        rows: the first and the one after the last, where the source is of all pieces: of two tables
+            that are joined.
+        ids: a digest of the ids of these.
     """
 
     name: str
     inputs: tuple[Input, ...]
     source: AnySource = field(hash=False)
+    rows: tuple[int, int] | None = None
+    ids: str | None = None
 
     def __str__(self) -> str:
         """The names of its files."""
@@ -72,24 +77,18 @@ class Piece:
 
 
 def pieces_of(source: AnySource) -> list[Piece]:
-    """The files of a table, or the shards of a pair of matrices, in their order.
+    """The files of a table or of two, or the shards of a pair of matrices, in their order.
 
     Raises:
         UserError: if the source is of another kind, or shards have no partners.
         OSError: if a folder cannot be read.
     """
-    if isinstance(source, TableSource) and source.second_path is None:
-        return _of_table(source)
+    if isinstance(source, TableSource):
+        return _of_table(source) if source.second_path is None else _of_joined(source)
     if isinstance(source, EmbeddingsSource):
         return _of_folder(source)
     if isinstance(source, NpySource):
         return _of_shards(source)
-    if isinstance(source, TableSource):
-        raise UserError(
-            "data.second_path: rows of two tables are joined before they have an order, so that no "
-            "file of one has an output of its own; give one output, or join the tables once, by "
-            "bidnn convert … output.path=joined.parquet"
-        )
     raise UserError(
         "an output for each file is for rows in many: data=table data.path='part-*.parquet', "
         "data=npy data.first='img-*.npy' data.second='text-*.npy', or data=embeddings"
@@ -111,6 +110,29 @@ def _of_table(source: TableSource) -> list[Piece]:
         Piece(name, (file,), replace(source, path=file.name, cache=False))  # each is read once
         for name, file in zip(names, files, strict=True)
     ]
+
+
+def _of_joined(source: TableSource) -> list[Piece]:
+    """Each file of the first table, its rows completed; then what only a file of the second has."""
+    # so late: see `_of_table`
+    from bidnn.data.formats.tables.files import SUFFIXES, open_table
+    from bidnn.data.formats.tables.rows import joined_files
+
+    local = with_local_files(source)  # which rows belong together is told by their ids
+    if local.id is None:
+        raise UserError("data.second_path: two tables are joined by id, and data.id names none")
+    paths = str(required_path(local.path, "data.path")), local.second_path or ""
+    tables = [open_table(path) for path in paths]
+    pieces = []
+    found = joined_files(tables[0], tables[1], local.id)
+    for path, table, parts, what in zip(paths, tables, found, ("", "-only_second"), strict=True):
+        names = _names([str(file) for file in table.files], path, SUFFIXES)
+        known = dict(zip(table.files, names, strict=True))
+        for part in parts:
+            files = (part.file, *part.partners)
+            inputs = tuple(Input(str(file)) for file in files)
+            pieces.append(Piece(known[part.file] + what, inputs, local, part.rows, part.ids))
+    return pieces
 
 
 def _of_folder(source: EmbeddingsSource) -> list[Piece]:

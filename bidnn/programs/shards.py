@@ -17,9 +17,13 @@ from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bidnn.data.matrix_sources import NpySource
 from bidnn.data.pieces import Piece, pieces_of
 from bidnn.data.sources import AnySource
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import as_json, check_room, held, whole_file
 from bidnn.model.about import PREFIX, about, differs, read_about
@@ -65,7 +69,8 @@ class Shard:
         Args:
             settings: a digest of them.
         """
-        return {"inputs": [file.state() for file in self.piece.inputs], "settings": settings}
+        note = {"inputs": [file.state() for file in self.piece.inputs], "settings": settings}
+        return note if self.piece.ids is None else note | {"ids": self.piece.ids}
 
 
 def embed_shards(config: EmbedConfig, source: AnySource) -> None:
@@ -140,7 +145,8 @@ def why_missing(shard: Shard, says: dict[str, str], settings: str) -> str | None
         return "of other settings"
     made_of = [{**state, "file": None} for state in note.get("inputs", ())]  # or called otherwise
     now = [{**state, "file": None} for state in shard.note(settings)["inputs"]]
-    return None if made_of == now else "of a file that has changed"
+    same = made_of == now and note.get("ids") == shard.piece.ids
+    return None if same else "of a file that has changed"
 
 
 def _embed_all(
@@ -154,11 +160,14 @@ def _embed_all(
     left = [shard for shard in own if reasons[shard] is not None]
     shared = f", process {number} of {processes} with {len(own)} of these" * (processes > 1)
     log.info("%d files%s: %d outputs to be made", len(shards), shared, len(left))
+    together = None
+    if left and left[0].piece.rows is not None:
+        together = _open_together(config, left[0], model)
     failed: list[Shard] = []
     for count, shard in enumerate(left, start=1):
         log.info("%d of %d: %s (%s)", count, len(left), shard.output, reasons[shard])
         try:
-            _embed_one(config, shard, model, settings)
+            _embed_one(config, shard, model, settings, together)
         except UserError as error:  # of this file; the others are made all the same
             log.error("%s", error)
             failed.append(shard)
@@ -170,16 +179,40 @@ def _embed_all(
         )
 
 
-def _embed_one(config: EmbedConfig, shard: Shard, model: Model, settings: str) -> None:
-    note = shard.note(settings)
-    store = open_rows(
-        shard.piece.source, config.seed, (model.mod1size, model.mod2size), model.reading
-    )
+def _open(config: EmbedConfig, shard: Shard, model: Model) -> PairStore:
+    sizes = (model.mod1size, model.mod2size)
+    return open_rows(shard.piece.source, config.seed, sizes, model.reading)
+
+
+def _open_together(config: EmbedConfig, shard: Shard, model: Model) -> PairStore:
+    """The rows of all pieces, that are joined once, by the first process that comes."""
+    with _alone_in(manifest_folder(str(config.output.path))):
+        return _open(config, shard, model)
+
+
+def _embed_one(
+    config: EmbedConfig, shard: Shard, model: Model, settings: str, together: PairStore | None
+) -> None:
+    note, rows = shard.note(settings), None
+    store = _open(config, shard, model) if together is None else together
     output: OutputConfig = replace(config.output, path=str(shard.output))
     check_output(store, output, [None])
     room = output_room(model, store, output)
+    if shard.piece.rows is not None:
+        rows = np.arange(*shard.piece.rows)
+        _check_ids(shard, store, rows)
+        room = room * len(rows) // max(1, len(store))
     check_room(output_path(output, None), room, f"output.path={shard.output}")
-    write_output(model, store, output, None, notes={NOTE: json.dumps(note)})
+    write_output(model, store, output, None, rows, notes={NOTE: json.dumps(note)})
+
+
+def _check_ids(shard: Shard, store: PairStore, rows: NDArray[np.int64]) -> None:
+    """Refuses rows that are no longer those that the tables had when their files were listed."""
+    from bidnn.data.formats.tables.rows import digest  # so late: see `find_shards`
+
+    there = rows[rows < len(store)]
+    if store.ids is None or digest(store.ids[there].tolist()) != shard.piece.ids:
+        raise UserError(f"{shard.piece}: was changed meanwhile; start again")
 
 
 def _digest(config: EmbedConfig, source: AnySource) -> str:
@@ -204,8 +237,7 @@ def _write_manifest(
             if why_missing(shard, says, settings) is not None:
                 missing.append(str(shard.piece))
                 continue
-            entry = shard.note(settings)
-            del entry["settings"]
+            entry = {"inputs": shard.note(settings)["inputs"]}
             rows = parquet.read_metadata(shard.output).num_rows
             name = os.path.relpath(shard.output, folder)
             made.append({"output": name, "rows": rows, **entry})

@@ -172,6 +172,72 @@ def test_matrices_that_are_no_pairs_are_refused(matrices, more, match):
     assert "Traceback" not in ended.out + ended.err
 
 
+@pytest.fixture
+def joined(models, tmp_path):
+    """Two tables of shuffled rows: a fifth of each is in neither file of the other."""
+    place = tmp_path / "joined"
+    shutil.copytree(models, place)
+    whole = pa.concat_tables([shard(number, rows) for number, rows in enumerate(SIZES)])
+    order = np.random.default_rng(0).permutation(len(whole))
+    for name, rows, column in (("text", order[:60], "first"), ("image", order[15:], "second")):
+        (place / name).mkdir()
+        known = np.random.default_rng(len(name)).permutation(rows)
+        for number, part in enumerate(np.array_split(known, 3)):
+            table = whole.select(["id", column, *["title"] * (column == "second")])
+            parquet.write_table(table.take(pa.array(part)), place / name / f"part-{number}.parquet")
+    return place
+
+
+JOINED = ("data=table", "data.path=text", "data.second_path=image", "output.columns=[title]")
+
+
+def join(place, *more, how=succeed):
+    rest = ("checkpoint=run0", *JOINED, "output.path=out/%s.parquet", *more)
+    return how("scripts/embed.py", *rest, cwd=place)
+
+
+def test_of_two_joined_tables_each_id_is_in_one_output_as_if_embedded_together(joined):
+    place = joined
+    succeed("scripts/embed.py", "checkpoint=run0", *JOINED, "output.path=w.parquet", cwd=place)
+    whole = parquet.read_table(place / "w.parquet")
+    join(place, "share=[1,2]")
+    assert manifest(place)["complete"] is False
+    join(place, "share=[0,2]")
+    names = [f"part-{number}{what}" for what in ("", "-only_second") for number in range(3)]
+    assert set(states(place)) == set(names)
+    found = [parquet.read_table(place / "out" / f"{name}.parquet") for name in names]
+    assert pa.concat_tables(found).equals(whole)
+    assert pa.concat_tables(found[:3])["present_first"].to_pylist() == [True] * 60
+    assert pa.concat_tables(found[3:])["present_first"].to_pylist() == [False] * 15
+    told = manifest(place)
+    assert (told["complete"], told["rows"]) == (True, 75)
+    assert [file["file"] for file in told["shards"][5]["inputs"]] == ["image/part-2.parquet"]
+    for number in range(3):
+        text = parquet.read_table(place / "text" / f"part-{number}.parquet")
+        assert found[number]["id"].equals(text["id"])
+
+
+def test_of_two_joined_tables_only_what_a_change_touches_is_made_again(joined):
+    place = joined
+    join(place)
+    before = states(place)
+    said = join(place)
+    assert "6 files: 0 outputs to be made" in said.out + said.err
+    assert states(place) == before
+    table = parquet.read_table(place / "text" / "part-1.parquet")
+    alone = parquet.read_table(place / "out" / "part-2-only_second.parquet")["id"][0]
+    new = pa.table({"id": [alone.as_py()], "first": table["first"][:1]}).cast(table.schema)
+    parquet.write_table(pa.concat_tables([table, new]), place / "text" / "part-1.parquet")
+    join(place)  # the id has moved from one output to another; no id is in two
+    after = states(place)
+    assert changed(before, after) == {"part-1", "part-2-only_second"}
+    ids = parquet.read_table(place / "out")["id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 75
+    (place / "out" / "part-0.parquet").unlink()
+    join(place)
+    assert changed(after, states(place)) == {"part-0"}
+
+
 def test_started_again_it_makes_what_is_missing_and_only_that(place):
     daily(place)
     first = states(place)
@@ -355,7 +421,7 @@ def test_names_of_outputs_keep_the_folders_below_what_is_named(tmp_path):
         (("output.path=out/%s.npz",), "outputs of single files are named as out/%s.parquet"),
         (("output.path=%s/%s.parquet",), "named as out/%s.parquet, with %s once"),
         (("output.path=rows/new-%s.parquet",), "its folder holds what is read (rows/part-0.parq"),
-        (("data.second_path=rows",), "so that no file of one has an output of its own"),
+        (("data.second_path=rows", "data.id=null"), "two tables are joined by id, and data.id"),
         (("data=npz", "data.path=rows.npz"), "an output for each file is for rows in many"),
         (("data.path=gone",), "gone"),
         (("output.columns=[titel]",), "3 of 3 outputs could not be made"),

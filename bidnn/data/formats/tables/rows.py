@@ -1,6 +1,9 @@
 """What rows of tables are called, and which rows of two tables belong together."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +102,71 @@ def join(first: TableFiles, second: TableFiles, names: tuple[Names, Names]) -> J
     texts = _joined_labels(names, places, len(whole))
     counts = (both, len(one) - both, len(new))
     return Joined(Names(whole, texts), [None, places], counts)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedFile:
+    """Rows of two joined tables that come from one file, by its ids.
+
+    Attributes:
+        file: of the first table; or of the second, with those ids that the first does not have.
+        partners: files of the second table that have some of these ids.
+        rows: the first of its rows among all that are joined, and the one after its last.
+        ids: a digest of their ids.
+    """
+
+    file: Path
+    partners: tuple[Path, ...]
+    rows: tuple[int, int]
+    ids: str
+
+
+def joined_files(
+    first: TableFiles, second: TableFiles, id_column: str
+) -> tuple[list[JoinedFile], list[JoinedFile]]:
+    """What each file of two joined tables gives, in the order of `join`: each id once.
+
+    Args:
+        first: the first table.
+        second: the second.
+        id_column: of both.
+
+    Returns:
+        The files of the first table, and those of the second that have ids of their own.
+
+    Raises:
+        UserError: as `read_names`.
+    """
+    own, others = (_ids_by_file(table, id_column) for table in (first, second))
+    owner = {value: number for number, values in enumerate(own) for value in values}
+    partners: list[dict[Path, None]] = [{} for _ in own]
+    for file, values in zip(second.files, others, strict=True):
+        for value in values:
+            if value in owner:
+                partners[owner[value]][file] = None
+    made: tuple[list[JoinedFile], list[JoinedFile]] = ([], [])
+    end = 0
+    for file, values, with_it in zip(first.files, own, partners, strict=True):
+        begin, end = end, end + len(values)
+        made[0].append(JoinedFile(file, tuple(with_it), (begin, end), digest(values)))
+    for file, values in zip(second.files, others, strict=True):
+        alone = [value for value in values if value not in owner]
+        begin, end = end, end + len(alone)
+        if alone:
+            made[1].append(JoinedFile(file, (), (begin, end), digest(alone)))
+    return made
+
+
+def digest(ids: list[Any]) -> str:
+    """Tells ids from others, or from the same in another order."""
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:32]
+
+
+def _ids_by_file(table: TableFiles, id_column: str) -> list[list[Any]]:
+    table.check_column(id_column, "data.id")
+    parts = [replace(table, name=str(file), files=(file,)) for file in table.files]
+    found = [read_names(part, id_column, None).ids for part in parts]
+    return [[] if values is None else values.tolist() for values in found]
 
 
 def _joined_labels(
