@@ -169,12 +169,13 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 @contextmanager
-def readable(path: Path, kind: str) -> Iterator[None]:
+def readable(path: Path, kind: str, hint: str = "") -> Iterator[None]:
     """Turns whatever a library raises over a damaged file into one error that names the file.
 
     Args:
         path: the file.
         kind: what it should be, for the message.
+        hint: the way out, likewise.
 
     Raises:
         ValueError: for all that its content is to blame for.
@@ -186,7 +187,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: no readable {kind} ({reason})") from error
+        way_out = f"; {hint}" if hint else ""
+        raise UserError(f"{path}: no readable {kind} ({reason}){way_out}") from error
 
 
 def as_json(content: Any, indent: int | None = None) -> str:  # noqa: ANN401 — plain data

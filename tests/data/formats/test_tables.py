@@ -1,5 +1,6 @@
 """Tables as rows, whoever wrote them, and what is answered to bad ones."""
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
+from pyarrow.parquet import encryption
 
 from bidnn.data.formats.arrays import read_npz, store_arrays
 from bidnn.data.formats.matlab import read_mat
@@ -334,6 +336,32 @@ def test_a_bad_table_is_one_line_with_its_place(rows, tmp_path, name, match):
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("meta.json"))
     assert not list(tmp_path.rglob("*.part"))
+
+
+class Keys(encryption.KmsClient):
+    """Keys that are not hidden at all."""
+
+    def wrap_key(self, key_bytes, _):
+        return base64.b64encode(key_bytes)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_encrypted_table_is_one_line_and_so_is_one_of_which_a_column_is(rows, tmp_path, whole):
+    factory = encryption.CryptoFactory(lambda _: Keys())
+    settings = {"footer_key": "f", "column_keys": {"c": ["first.list.element"]}}
+    keys = factory.file_encryption_properties(
+        encryption.KmsConnectionConfig(),
+        encryption.EncryptionConfiguration(**settings, plaintext_footer=not whole),
+    )
+    table, path = table_of(rows), tmp_path / "t.parquet"
+    with parquet.ParquetWriter(path, table.schema, encryption_properties=keys) as file:
+        file.write_table(table)
+    words = r"t.parquet: no readable parquet file \(.*crypt.*\); write it anew, whole and unencry"
+    with pytest.raises(ValueError, match=words):
+        opened(path, first="first", second=None)
+    if not whole:  # columns that are not encrypted are read
+        found = opened(path, (3, 5), second="second").take(slice(None))
+        np.testing.assert_array_equal(found[1], rows.take(slice(None))[1])
 
 
 @pytest.mark.parametrize(

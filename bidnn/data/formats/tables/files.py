@@ -149,7 +149,8 @@ def _check_columns(name: str, schema: pa.Schema, columns: Sequence[str], key: st
 def _parquet(path: Path) -> Iterator[parquet.ParquetFile]:
     """Opens a parquet file, of which pages are read as they are needed, not whole columns."""
     options = {"buffer_size": 2**20, "pre_buffer": False}
-    with readable(path, "parquet file"), parquet.ParquetFile(path, **options) as file:
+    kind, hint = "parquet file", "write it anew, whole and unencrypted"
+    with readable(path, kind, hint), parquet.ParquetFile(path, **options) as file:
         yield file
 
 
@@ -162,12 +163,14 @@ def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBa
 def _rows_in_batch(file: parquet.ParquetFile, columns: Sequence[str]) -> int:
     if not file.num_row_groups:
         return 1
+    for _ in file.iter_batches(batch_size=1, row_groups=[0], columns=list(columns)):
+        break  # an encrypted column raises here; asked for its size, pyarrow ends the process
+    paths = [file.schema.column(number).path for number in range(len(file.schema))]
     group = file.metadata.row_group(0)
-    parts = (group.column(number) for number in range(group.num_columns))
     size: int = sum(
-        part.total_uncompressed_size
-        for part in parts
-        if any(part.path_in_schema == c or part.path_in_schema.startswith(f"{c}.") for c in columns)
+        group.column(number).total_uncompressed_size
+        for number, path in enumerate(paths)
+        if any(path == c or path.startswith(f"{c}.") for c in columns)
     )
     rows: int = group.num_rows
     return max(64, min(2**17, BATCH_BYTES * max(1, rows) // max(1, size)))
