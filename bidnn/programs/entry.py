@@ -25,12 +25,14 @@ from bidnn.programs.help import explain
 from bidnn.programs.messages import mendable, one_line, peer_lost, report_line
 from bidnn.programs.processes import (
     can_go_on,
+    first_of_its_machine,
     one_job,
     own_arguments,
     own_folders,
     program_of_this_process,
     rank,
     resuming_command,
+    started_together,
 )
 from bidnn.programs.quoting import quoted, setting
 from bidnn.programs.settings import find_classes, typed
@@ -87,7 +89,8 @@ def hydra_program(name: str) -> Callable[[], None]:
         except Exception as error:
             leave_no_empty_folder(started)
             if peer_lost(error):
-                say_stopped(name, f"another process of this run ended first ({one_line(error)})")
+                what = one_line(error).partition(". This is typically")[0]  # gloo's guesses
+                say_stopped(name, f"another process of this run ended first ({what})")
                 sys.exit(1)
             if sweeping():
                 raise
@@ -144,12 +147,17 @@ def hydra_program(name: str) -> Callable[[], None]:
 
 
 def say_stopped(name: str, why: object) -> None:
-    """Says why a job stops, and what to type to go on with it."""
-    if rank():  # the first process says it
+    """Says why a job stops, and what to type to go on with it.
+
+    The first process says it for all; on several machines the first of each, since what the others
+    said, and who ended first, may not be seen from there.
+    """
+    if not first_of_its_machine():
         return
     log.warning("%s", why)
     if can_go_on(name):
-        log.warning("to go on: %s", resuming_command())
+        how = ", started as before by what starts the processes" if started_together() else ""
+        log.warning("to go on%s: %s", how, resuming_command())
 
 
 def named_file(program: str, arguments: list[str]) -> list[str]:

@@ -27,6 +27,11 @@ def rank() -> int:
     return 0
 
 
+def first_of_its_machine() -> bool:
+    """Whether this is the first, or only, process of the training on its machine."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
+
+
 def share_of_work() -> tuple[int, int]:
     """This process's number, and how many share a work whose parts need nothing of each other.
 

@@ -397,6 +397,7 @@ def known_warnings_left_out() -> Iterator[None]:
             "The number of training batches .* is smaller than the logging interval",
             "Checkpoint directory .* exists and is not empty",  # as it must, resumed
             ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
+            r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # likewise
         ):
             warnings.filterwarnings("ignore", message)
         yield

@@ -37,14 +37,19 @@ class Peers(threading.Thread):
         """
         super().__init__(name="bidnn-peers", daemon=True)
         self._launcher = launcher
+        # Whether another one started this process; what the first runs besides is none.
+        self._follows = FIRST in os.environ and os.environ.get("LOCAL_RANK", "0") != "0"
+        # Under torchrun and SLURM, who started this process looks after it.
+        surroundings = getattr(launcher, "cluster_environment", None)
+        self._starts = surroundings is not None and not surroundings.creates_processes_externally
         self._left = threading.Event()
         self._known: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Begins to look, where there is somebody to look at."""
-        if self._follows():
+        if self._follows:
             self.start()
-        elif hasattr(self._launcher, "procs"):
+        elif self._starts:
             os.environ[FIRST] = str(os.getpid())
             self.start()
         return self
@@ -57,7 +62,7 @@ class Peers(threading.Thread):
     ) -> None:
         """Leaves none behind."""
         self._left.set()
-        if not self._follows():
+        if self._starts:
             os.environ.pop(FIRST, None)
         if kind is None:
             return
@@ -71,7 +76,7 @@ class Peers(threading.Thread):
     def run(self) -> None:
         """Until the block ends."""
         while not self._left.wait(LOOK_S):
-            if self._follows():
+            if self._follows:
                 if os.getppid() != int(os.environ[FIRST]):
                     self._end("the process that started this one has ended; this one ends")
                 continue
@@ -86,11 +91,6 @@ class Peers(threading.Thread):
                 self._end(
                     f"process {number} of this training ended with status {status}; the others end"
                 )
-
-    @staticmethod
-    def _follows() -> bool:
-        """Whether another one started this process; what the first runs besides is none."""
-        return FIRST in os.environ and os.environ.get("LOCAL_RANK", "0") != "0"
 
     def _end(self, why: str) -> None:
         """Ends this process and those that it started, unless it ends by itself."""

@@ -18,6 +18,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest.mock import patch
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
 ROOT = Path(__file__).parents[2]
 TINY = (
     "model.hdn=16",
@@ -91,6 +93,7 @@ def _server():
 def _run_here(program, arguments, cwd, environment, said):
     os.environ.clear()
     os.environ.update(environment)
+    rank_zero_only.rank = int(environment.get("RANK", "0"))  # as when Lightning is imported
     os.chdir(cwd)
     for number, path in enumerate(said, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)

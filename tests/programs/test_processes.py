@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from bidnn.programs.processes import own_arguments, program_of_this_process
+from bidnn.training.resuming import Begun
 from tests.programs.running import ROOT, TINY, run, start, succeed
 from tests.reading import arrays
 
@@ -70,12 +72,16 @@ def test_torchrun_starts_one_run_in_the_folder_that_is_named(tmp_path):
     assert not list(folder.glob("*ddp_process*"))
 
 
-def test_two_nodes_give_the_losses_of_one_process(tmp_path):
-    settings = ["data=digits", "model.dropout=0", *TINY, "data.missing_rate=0.3"]
-    succeed(TRAIN, *settings, f"hydra.run.dir={tmp_path}/one", fresh=True)
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def test_two_nodes_give_the_losses_of_one_process(tmp_path):
+    settings = ["data=digits", "model.dropout=0", *TINY, "data.missing_rate=0.3"]
+    succeed(TRAIN, *settings, f"hydra.run.dir={tmp_path}/one")
+    port = free_port()
     nodes = [
         subprocess.Popen(
             [
@@ -95,6 +101,62 @@ def test_two_nodes_give_the_losses_of_one_process(tmp_path):
         assert two[name] == pytest.approx(one[name], rel=1e-5), name
     vectors = [arrays(tmp_path / n / "embedding_final.npz")["embedding"] for n in ("one", "two")]
     np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-5)
+
+
+KILL = """
+import os
+import signal
+
+from lightning import Callback
+
+
+class Kill(Callback):
+    by_chunks = True
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        if f"{trainer.current_epoch} {number} {trainer.global_rank}" == os.environ.get("KILLED"):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_node_killed_in_mid_epoch_and_a_job_begun_again_change_nothing(tmp_path, monkeypatch):
+    (tmp_path / "kill.py").write_text(KILL)
+    settings = (
+        *(f"--config-dir={tmp_path}", "+callbacks.kill={_target_: kill.Kill}", "resume=auto"),
+        *(*TINY, "trainer.max_epochs=3", "optimizer=adamw", "data.missing_rate=0.3"),
+        *("data.batch_size=6", "callbacks.checkpoint.every_minutes=0.0003", "logger=csv"),
+        *(*DDP, "trainer.devices=1", "trainer.num_nodes=2", "callbacks.report=null"),
+    )
+
+    def job(folder, killed=""):
+        """Statuses of two nodes, told of each other as torchrun tells, and what they said."""
+        told = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        told |= {"MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "a", "KILLED": killed}
+        nodes = []
+        for number in ("0", "1"):
+            for name, value in {**told, "RANK": number, "GROUP_RANK": number}.items():
+                monkeypatch.setenv(name, value)
+            nodes.append(start(TRAIN, *settings, f"hydra.run.dir={tmp_path / folder}"))
+        said = [node.communicate(timeout=60)[1] for node in nodes]
+        return [node.returncode for node in nodes], said
+
+    assert job("alone")[0] == [0, 0]
+    for rank, epoch in ((1, 1), (0, 2)):
+        statuses, said = job("killed", f"{epoch} 1 {rank}")
+        assert statuses[rank] == -signal.SIGKILL
+        assert statuses[1 - rank] == 1, said
+        assert "Traceback" not in said[1 - rank]
+        assert said[1 - rank].count("another process of this run ended first") == 1
+        assert "to go on, started as before by what starts the processes: " in said[1 - rank]
+        begun = Begun.read(tmp_path / "killed" / "checkpoints" / "last.ckpt")
+        assert begun.epochs == epoch
+        assert begun.steps == epoch * 199 + 64  # after the first chunk of the epoch
+    statuses, said = job("killed")
+    assert statuses == [0, 0], said
+    for name in ("metrics.json", "csv/metrics.csv", "embedding_final.npz"):
+        assert (tmp_path / "killed" / name).read_bytes() == (
+            tmp_path / "alone" / name
+        ).read_bytes(), name
 
 
 def test_a_sweep_can_be_given_to_submitit(tmp_path):
