@@ -28,6 +28,8 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "step-tiny": lambda: [step.steps("step, tiny", step.TINY, "plain", "≤ 1.1")],
     "step-tiny-fast": lambda: [step.steps("step, tiny, fast", step.TINY, "fast", "≤ 1.0, aim 0.5")],
     "step-tiny-observed": lambda: [step.observed("step, tiny, observed", step.TINY, "≤ 1.1")],
+    "epoch-tiny": lambda: [step.epoch("epoch of 11 steps, besides them", "plain", "≤ 0.1")],
+    "epoch-tiny-fast": lambda: [step.epoch("the same, fast", "fast", "≤ 0.1")],
     "step-paper": lambda: [step.steps("step, paper's size", step.PAPER, "plain", "≤ 1.0")],
     "step-paper-fast": lambda: [
         step.steps("step, paper's size, fast", step.PAPER, "fast", "≤ 0.75, aim 0.5")

@@ -74,6 +74,36 @@ def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> 
     return Row(name=name, ours=ours, other=plain, unit="ms", against="plain eager loop", aim=aim)
 
 
+def epoch(name: str, speed: str, aim: str) -> Row:
+    """One row: what an epoch of 11 tiny steps takes besides them, of its processor time.
+
+    That of a step is what epochs of 352 steps take in addition.
+    """
+    lengths = {11: 1600, 352: 50}  # steps an epoch, and by how many epochs long is longer
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(ROUNDS):
+            seconds = {}
+            for steps, longer in lengths.items():
+                first, second = _parts(steps * BATCH, TINY)
+                np.savez(Path(folder) / "rows.npz", first=first, second=second)
+                spent = [_processor_time()]
+                for epochs in (1, 1 + longer):
+                    _program(Path(folder), TINY, speed, epochs)
+                    spent.append(_processor_time())
+                seconds[steps] = (spent[2] - 2 * spent[1] + spent[0]) / longer
+            step = (seconds[352] - seconds[11]) / (352 - 11)
+            found.append((1000 * (seconds[11] - 11 * step), 1000 * seconds[11]))
+    ratio = statistics.median(own / whole for own, whole in found)
+    own, whole = next(pair for pair in found if pair[0] / pair[1] == ratio)
+    return Row(name=name, ours=own, other=whole, unit="ms CPU", against="the whole epoch", aim=aim)
+
+
+def _processor_time() -> float:
+    """Seconds that the programs that ended have had."""
+    return os.times().children_user + os.times().children_system
+
+
 def _parts(rows: int, sizes: tuple[int, int, int, int]) -> list[NDArray[np.float32]]:
     """Both modalities."""
     generator = np.random.default_rng(0)
@@ -114,10 +144,10 @@ def observed(name: str, sizes: tuple[int, int, int, int], aim: str) -> Row:
         np.savez(Path(folder) / "rows.npz", first=parts[0], second=parts[1])
         for _ in range(ROUNDS):
             more = [f"+callbacks.rate._target_={MONITOR}"]
-            spent = [os.times().children_user + os.times().children_system]
+            spent = [_processor_time()]
             for epochs in (1, 1 + longer):
                 _program(Path(folder), sizes, "plain", epochs, more)
-                spent.append(os.times().children_user + os.times().children_system)
+                spent.append(_processor_time())
             ours = 1000 * (spent[2] - 2 * spent[1] + spent[0]) / count
             pairs.append((ours, 1000 * _lightning(parts, sizes, longer, Path(folder)) / count))
     ratio = statistics.median(ours / other for ours, other in pairs)
@@ -166,6 +196,7 @@ def _program(
     settings = ["data=npz", f"data.path={folder / 'rows.npz'}", f"hydra.run.dir={folder / 'run'}"]
     settings += [f"model.hdn={sizes[2]}", f"model.rep={sizes[3]}", f"speed={speed}"]
     settings += [f"trainer.max_epochs={epochs}", f"data.batch_size={BATCH}", "data.val_fraction=0"]
+    settings += ["report=false"]
     started = time.perf_counter()
     program = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings, *more]
     subprocess.run(program, check=True, stdout=subprocess.DEVNULL)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from lightning import Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor
@@ -64,7 +65,10 @@ class TensorBoard(TensorBoardLogger):
         """Writes metrics, if it still can."""
         named = {RENAMED.get(k, k): v for k, v in metrics.items() if k not in LEFT_OUT}
         self._curves |= named.keys()
-        self._try(lambda: super(TensorBoard, self).log_metrics(named, step))
+        if all(isinstance(value, float) for value in named.values()) and not self._prefix:
+            self._try(lambda: self._together(named, step))
+        else:
+            self._try(lambda: super(TensorBoard, self).log_metrics(named, step))
 
     def histogram(self, name: str, values: Tensor, step: int) -> None:
         """Writes how values are spread, if it still can."""
@@ -113,6 +117,14 @@ class TensorBoard(TensorBoardLogger):
         for _part in Path(self._sub_dir or "").parts:
             folder = folder.parent
         return folder
+
+    @rank_zero_only
+    def _together(self, metrics: Mapping[str, float], step: int | None) -> None:
+        """Numbers as one event, which costs a quarter of four: a step of a tiny network less."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=v) for name, v in metrics.items()]
+        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
 
     def _keep(self, sizes: Mapping[str, int], *, own: bool) -> None:
         root, there = self._root, []

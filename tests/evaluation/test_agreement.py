@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bidnn.evaluation.agreement import NEIGHBOURS, agreement_of_vectors
+from bidnn.evaluation.agreement import NEIGHBOURS, agreement_of_vectors, neighbours
+from bidnn.evaluation.similarity import similarities
 
 
 def by_sets(vectors, values):
@@ -34,3 +35,13 @@ def test_equal_rows_agree_no_more_than_chance():
     kinds = np.eye(4)[np.random.default_rng(0).integers(0, 4, (2, rows))]  # each 100 times, or so
     found = agreement_of_vectors(kinds[0], kinds[1])
     assert found == pytest.approx(NEIGHBOURS / (rows - 1), abs=0.015)
+
+
+@pytest.mark.parametrize("distinct", [3, 40, 400])
+def test_neighbours_are_the_first_of_a_stable_sort_also_among_equals(distinct):
+    draw = np.random.default_rng(distinct)
+    vectors = draw.normal(size=(distinct, 5))[draw.integers(0, distinct, 400)]
+    cosines = np.concatenate([v for _, v in similarities(vectors, vectors, exclude_self=True)])
+    expected = np.argsort(-cosines, axis=1, kind="stable")
+    for count in (1, NEIGHBOURS, 399):
+        np.testing.assert_array_equal(neighbours(vectors, count), expected[:, :count])
