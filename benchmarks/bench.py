@@ -17,6 +17,7 @@ from pathlib import Path
 import large
 import linear
 import peer
+import reading
 import shuffle
 import step
 import tables
@@ -44,7 +45,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "many-rows": large.many,
     "shuffle": shuffle.sorted_rows,
     "linear": linear.grow,
-    "deep-cca": peer.deep_cca,
+    "peers": lambda: peer.training() + reading.reading(),
     "matrix-rate": peer.matrix_rate,
 }
 

@@ -60,7 +60,7 @@ class Plain(nn.Module):
 def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> Row:
     """One row: milliseconds a step of the program, and of the loop."""
     rows, longer = LENGTH[sizes]
-    parts = _parts(rows, sizes)
+    parts = drawn(rows, sizes)
     count = longer * (rows // BATCH)
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def steps(name: str, sizes: tuple[int, int, int, int], speed: str, aim: str) -> 
         for _ in range(ROUNDS):
             short, long = (_program(Path(folder), sizes, speed, 1 + n) for n in (0, longer))
             ours = 1000 * (long - short) / count
-            pairs.append((ours, 1000 * _plain(parts, sizes, longer) / count))
+            pairs.append((ours, 1000 * plain_loop(parts, sizes, longer) / count))
     ratio = statistics.median(ours / plain for ours, plain in pairs)
     ours, plain = next(pair for pair in pairs if pair[0] / pair[1] == ratio)
     return Row(name=name, ours=ours, other=plain, unit="ms", against="plain eager loop", aim=aim)
@@ -85,7 +85,7 @@ def epoch(name: str, speed: str, aim: str) -> Row:
         for _ in range(ROUNDS):
             seconds = {}
             for steps, longer in lengths.items():
-                first, second = _parts(steps * BATCH, TINY)
+                first, second = drawn(steps * BATCH, TINY)
                 np.savez(Path(folder) / "rows.npz", first=first, second=second)
                 spent = [_processor_time()]
                 for epochs in (1, 1 + longer):
@@ -104,7 +104,7 @@ def _processor_time() -> float:
     return os.times().children_user + os.times().children_system
 
 
-def _parts(rows: int, sizes: tuple[int, int, int, int]) -> list[NDArray[np.float32]]:
+def drawn(rows: int, sizes: tuple[int, int, int, int]) -> list[NDArray[np.float32]]:
     """Both modalities."""
     generator = np.random.default_rng(0)
     return [generator.uniform(-0.5, 0.5, (rows, n)).astype(np.float32) for n in sizes[:2]]
@@ -137,7 +137,7 @@ class Module(LightningModule):
 def observed(name: str, sizes: tuple[int, int, int, int], aim: str) -> Row:
     """One row: milliseconds of processor time a step, with a callback that looks at each."""
     rows, longer = LENGTH[sizes][0], LENGTH[sizes][1] // 8
-    parts = _parts(rows, sizes)
+    parts = drawn(rows, sizes)
     count = longer * (rows // BATCH)
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +203,7 @@ def _program(
     return time.perf_counter() - started
 
 
-def _plain(
+def plain_loop(
     parts: list[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
     sizes: tuple[int, int, int, int],
     epochs: int,

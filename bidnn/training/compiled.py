@@ -172,7 +172,7 @@ class CompiledSteps:
 
 def _cut(part: Tensor | None, count: int, batch: int) -> Sequence[Tensor | None]:
     """The batches of a chunk; as many times nothing of nothing."""
-    return [None] * count if part is None else part[: count * batch].split(batch)
+    return [None] * count if part is None else torch.split(part[: count * batch], batch)
 
 
 def compiled_loss(losses: Callable[..., Terms], device: torch.device) -> Callable[..., Terms]:
