@@ -396,6 +396,8 @@ def _held_out(
     """As many of the rows as are held out, and the others; both ascending."""
     places = np.arange(len(rows), dtype=np.int32 if len(rows) < 2**31 else np.int64)
     np.random.default_rng([seed, 0x76616C]).shuffle(places)
+    held = np.sort(places[:count])
+    del places  # of very many rows
     others = np.ones(len(rows), dtype=bool)
-    others[places[:count]] = False
-    return rows[~others], rows[others]
+    others[held] = False
+    return rows[held], rows[others]

@@ -65,10 +65,11 @@ def embedded_sample(
     model: Model, store: PairStore, count: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Numbers of rows in their order, a sample if there are more than `count`; their vectors."""
-    rows = np.arange(len(store))
-    if len(rows) > count:
+    if len(store) > count:
         generator = np.random.default_rng([seed, 0x726F7773])
-        rows = np.sort(generator.choice(len(rows), count, replace=False))
+        rows = np.sort(generator.choice(len(store), count, replace=False))
+    else:
+        rows = np.arange(len(store))
     blocks = infer(model, store, rows=rows)
     vectors = [np.concatenate([block.left, block.right], axis=1) for block in blocks]
     width = sum(model.halves)
