@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from bidnn import BiDNN
 from bidnn.architecture import NetworkConfig
@@ -16,9 +17,11 @@ from bidnn.model.model import Model
 from bidnn.network import Outputs
 from bidnn.programs.controls import knn
 from bidnn.training.diffusion import coordinates, graphs
+from bidnn.training.diffusion import layout as layouts
 from bidnn.training.diffusion.completion import completed, predicted
 from bidnn.training.diffusion.coordinates import diffusion_coordinates
 from bidnn.training.diffusion.graphs import affinities, unit, walk
+from bidnn.training.diffusion.layout import NEAREST, RADIUS, layout
 from bidnn.training.diffusion.views import View, choose_views
 
 
@@ -89,6 +92,47 @@ def test_cosines_of_coordinates_are_those_of_the_walk(monkeypatch, dense):
     kernel = (vectors[:, -20:] * np.clip(values[-20:], 0, None) ** 8) @ vectors[:, -20:].T
     lengths = np.sqrt(np.diag(kernel))
     np.testing.assert_allclose(found @ found.T / 20, kernel / np.outer(lengths, lengths), atol=2e-4)
+
+
+def test_rows_are_laid_out_along_the_gradient_of_its_formula():
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randn(12, 3, generator=generator, dtype=torch.float64)
+    places = (places / places.norm(dim=1, keepdim=True) * RADIUS).requires_grad_()
+    ones, others = torch.tensor([0, 0, 3, 7]), torch.tensor([1, 2, 5, 11])
+    weights = torch.tensor([[0.4], [0.3], [0.2], [0.1]], dtype=torch.float64)
+    degrees = torch.rand(12, 1, generator=generator, dtype=torch.float64)
+    pool = torch.tensor([2, 9, 0, 7])
+    joined = ((places[ones] - places[others]) ** 2).sum(1)
+    (pull,) = torch.autograd.grad((weights[:, 0] * torch.log(1 + joined)).sum(), places)
+    with torch.no_grad():
+        found = layouts._attraction(places, ones, others, weights)
+    torch.testing.assert_close(found, pull)
+    squares = ((places[:, None] - places[pool]) ** 2).sum(2)
+    apart = torch.log(1 + squares) - torch.log(NEAREST + squares)
+    apart = apart * (torch.arange(12)[:, None] != pool)
+    (push,) = torch.autograd.grad((degrees * apart).sum() / 4, places)
+    with torch.no_grad():
+        found = layouts._repulsion(places, pool, degrees)
+    torch.testing.assert_close(found, push)
+
+
+def test_a_layout_draws_groups_apart_that_a_walk_lets_run_together():
+    generator = np.random.default_rng(0)
+    group = np.arange(120) % 3
+    chance = np.where(group[:, None] == group, 0.3, 0.04)
+    graph = sparse.csr_array(np.triu(generator.random((120, 120)) < chance, 1).astype(float))
+    graph = graph + graph.T
+    walked = walk(graph, 8)
+    found = layout(graph, walked)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(found, layout(graph, walked))
+    same = group[:, None] == group
+
+    def margin(rows):
+        cosines = rows @ rows.T
+        return cosines[same].mean() - cosines[~same].mean()
+
+    assert margin(found) > 1.3 * margin(unit(walked))
 
 
 def test_evening_flattens_deviations_by_its_exponent():
@@ -214,8 +258,8 @@ def test_a_vector_is_the_mean_of_what_is_predicted_from_what_is_there():
     present = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1], [0, 0]]).bool()
     with torch.no_grad():
         left, right = (
-            model.network.coordinates(first=first),
-            model.network.coordinates(second=second),
+            model.network.place(model.network.encode(first=first)),
+            model.network.place(model.network.encode(second=second)),
         )
         found = model.embed(first, second, present)
     expected = torch.stack([left[0] + right[0], left[1], right[2], left[3]])

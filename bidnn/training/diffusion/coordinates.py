@@ -3,9 +3,10 @@
 A graph joins each row to its nearest rows in every modality that it has, and to those that are
 nearest in both, where a missing one is predicted from the other. The leading eigenvectors of a
 random walk on it, each times a power of its eigenvalue, are the rows' diffusion coordinates
-(Coifman and Lafon, Applied and Computational Harmonic Analysis 21(1), 2006). They hold what
-neighbourhoods say of a row, with one modality as with two; a network that predicts them from either
-modality embeds new rows without the rows that it was trained on.
+(Coifman and Lafon, Applied and Computational Harmonic Analysis 21(1), 2006); beside them is where
+a layout of the graph puts a row. They hold what neighbourhoods say of a row, with one modality as
+with two; a network that predicts them from either modality embeds new rows without the rows that it
+was trained on.
 """
 
 from typing import Any
@@ -17,8 +18,11 @@ from bidnn.data.store import PairStore
 from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import completed
 from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
+from bidnn.training.diffusion.layout import layout
 from bidnn.training.diffusion.views import View, choose_views
 
+LAID = 16
+"""Dimensions of the layout."""
 SAMPLE = 8192
 """Rows whose graph is built; others lie where their neighbours among these lie."""
 
@@ -51,12 +55,30 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
     graph: Any = affinities(completed(prepared, there), everyone)
     for part, has in zip(prepared, there.T, strict=True):
         graph = graph + affinities(part, has)
-    inner = walk(graph, size)
+    inner = placed(graph, size)
     found[sample] = inner
     others = np.setdiff1d(rows, sample)
     for block in np.array_split(others, -(-len(others) // 4096)) if len(others) else ():
         found[block] = _extended(store, block, views, prepared, there, inner)
     return found
+
+
+def placed(graph: Any, size: int) -> Rows:  # noqa: ANN401 — SciPy's sparse arrays have no types
+    """Coordinates by the walk on a graph, and by its layout, side by side.
+
+    Args:
+        graph: (rows, rows) symmetric weights.
+        size: of both; at most 16 numbers, and at most half of them, are of the layout.
+
+    Returns:
+        (rows, size): mean square 1 in a row, half of it by each.
+    """
+    laid = min(LAID, size // 2)
+    walked = walk(graph, size - laid)
+    if not laid:
+        return walked
+    spread = layout(graph, walked[:, :laid])
+    return unit(np.concatenate([unit(walked), spread], axis=1)) * np.float32(np.sqrt(size))
 
 
 def _extended(
