@@ -170,22 +170,21 @@ class Network(nn.Module):
         direction, _ = self._given(first, second)
         return self._decode(self._drop(self.encode(first=first, second=second)), direction)
 
-    def coordinates(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
-        """Predicts where a row lies among its neighbours, from one modality.
+    def place(self, centre: Tensor) -> Tensor:
+        """Predicts where a row lies among its neighbours, without dropout.
 
         Args:
-            first: (B, M1) float, or
-            second: (B, M2) float; one of the two.
+            centre: (B, rep / 2), of either modality.
 
         Returns:
             (B, rep).
 
         Raises:
-            TypeError: unless exactly one modality is given, and the network has the head.
+            TypeError: unless the network has the head.
         """
         if self.diffusion is None:
             raise TypeError("a network without model.diffusion has no coordinates")
-        coordinates: Tensor = self.diffusion(self._drop(self.encode(first=first, second=second)))
+        coordinates: Tensor = self.diffusion(centre)
         return coordinates
 
     def _given(self, first: Tensor | None, second: Tensor | None) -> tuple[Direction, Tensor]:

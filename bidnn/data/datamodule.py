@@ -334,6 +334,11 @@ class PairDataModule(LightningDataModule):
         return data
 
     @property
+    def taught(self) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+        """The rows that train the diffusion head, and what it is to predict by row of the store."""
+        return None if self.coordinates is None else (self.scaling_rows, self.coordinates)
+
+    @property
     def batches_per_chunk(self) -> int:
         """Batches that are gathered at once."""
         count, size = len(self.train_rows), self.batch_size

@@ -19,6 +19,9 @@ Config = TypeVar("Config")
 NOT_OURS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
 """What `build_model` raises over a description that is not one of `describe_model`."""
 
+LATER = {"solved": False}
+"""What models that were saved before there was such a setting have."""
+
 
 class WeightsError(UserError):
     """Weights that are not those of the model that they are said to be of."""
@@ -53,7 +56,7 @@ def build_model(description: dict[str, Any]) -> Model:
         description["mod2size"],
         _typed(NetworkConfig, description["network"]),
         ScalingConfig(kind=ScalingKind(description["scaling"])),
-        _typed(EmbeddingConfig, description["embedding"]),
+        _typed(EmbeddingConfig, LATER | description["embedding"]),
     )
     first, second = (Transform(value) for value in description["transforms"])
     model.first_scaler.transform, model.second_scaler.transform = first, second

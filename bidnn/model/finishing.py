@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bidnn.errors import UserError
 from bidnn.model import sharing
+from bidnn.model.readout import Readout
 from bidnn.model.scaling import at_least_float32
 
 
@@ -71,6 +72,8 @@ class EmbeddingConfig:
             More is fairer, and less exact; columns beyond the directions are zero. Needs
             `centring=presence`, and no whitening.
         unit: rows to Euclidean length 1 in the end.
+        solved: the diffusion head is solved for the training rows whenever the embedding is used,
+            with a map of its own for rows that have both modalities. Needs `space=diffusion`.
     """
 
     missing: MissingStrategy = MissingStrategy.translate
@@ -79,6 +82,7 @@ class EmbeddingConfig:
     whitening: float = 0.0
     shared: float = 0.0
     unit: bool = False
+    solved: bool = False
 
     def __post_init__(self) -> None:
         """Checks the ranges, and that what is turned has the mean to turn about.
@@ -96,11 +100,16 @@ class EmbeddingConfig:
             raise UserError(
                 "embedding.shared needs embedding.centring=presence and embedding.whitening=0"
             )
+        if self.solved and self.space is not Space.diffusion:
+            raise UserError(
+                f"embedding.solved=true is of the diffusion head, and embedding.space="
+                f"{self.space.value} compares rows without it; set embedding=diffusion"
+            )
 
     @property
     def fitted(self) -> bool:
         """Whether figures of the training rows are needed."""
-        return self.centring is not Centring.none
+        return self.centring is not Centring.none or self.solved
 
 
 class Finish(nn.Module):
@@ -109,6 +118,7 @@ class Finish(nn.Module):
     means: Tensor
     evening: Tensor
     shared: Tensor
+    readout: Readout | None
 
     def __init__(self, size: int, config: EmbeddingConfig) -> None:
         """Starts with neutral figures; `fit` finds the right ones.
@@ -127,6 +137,7 @@ class Finish(nn.Module):
         # By strategy and modality: from centred vectors to the directions that both share.
         maps = torch.zeros(len(MissingStrategy), 2, size, min(size, sharing.LARGEST))
         self.register_buffer("shared", maps if config.shared else torch.zeros(0))
+        self.readout = Readout(size // 2, size) if config.solved else None
 
     def forward(self, vectors: Tensor, present: Tensor, missing: MissingStrategy) -> Tensor:
         """Finishes embeddings.

@@ -17,7 +17,7 @@ from torch.nn import functional
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
-from bidnn.model import sharing
+from bidnn.model import readout, sharing
 from bidnn.model.finishing import (
     STRATEGIES,
     Centring,
@@ -199,12 +199,20 @@ class Model(nn.Module):
         said = torch.stack([first.any(dim=1), second.any(dim=1)], dim=1)
         return said if present is None else said & present
 
-    def fit_embedding(self, store: PairStore, rows: NDArray[np.int64]) -> None:
+    def fit_embedding(
+        self,
+        store: PairStore,
+        rows: NDArray[np.int64],
+        taught: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None,
+    ) -> None:
         """Finds the statistics that the embedding needs, for every strategy, from complete rows.
 
         Args:
             store: where they are.
-            rows: numbers of complete rows, at least one; 65 536 of them, spread evenly, are used.
+            rows: numbers of complete rows; 65 536 of them, spread evenly, are used.
+            taught: numbers of all rows that train the diffusion head, of which 16 384 are used, and
+                by row of the store the coordinates that it is to predict, zeros where there are
+                none; None leaves the head as it is.
 
         Raises:
             UserError: if they are too few for `embedding.shared`.
@@ -213,12 +221,20 @@ class Model(nn.Module):
             return
         if self.finish.config.shared:
             sharing.check_enough(len(rows))
-        size, training = sum(self.halves), self.training
+        training = self.training
+        self.eval()
+        if self.finish.readout is not None and taught is not None:
+            self._solve(store, *taught)
+        if len(rows):
+            self._fit_finish(store, rows)
+        self.train(training)
+
+    def _fit_finish(self, store: PairStore, rows: NDArray[np.int64]) -> None:
+        size = sum(self.halves)
         config, count = self.finish.config, 0
         sums = torch.zeros(len(STRATEGIES), 3, size, dtype=torch.float64)
         products = torch.zeros(size, size, dtype=torch.float64)
         kinds = (0, 1, 2) if config.centring is Centring.presence else (0,)
-        self.eval()
         for kind, own, vectors in self._shown(store, rows[:: -(-len(rows) // 65536)], kinds):
             sums[own, kind] += vectors.sum(dim=0)
             count += len(vectors) if kind == 0 else 0
@@ -228,7 +244,30 @@ class Model(nn.Module):
             self.finish.fit(sums, products, count)
         if config.shared:
             self._fit_shared(store, rows[:: -(-len(rows) // sharing.ROWS)])
-        self.train(training)
+
+    def _solve(
+        self, store: PairStore, rows: NDArray[np.int64], coordinates: NDArray[np.float32]
+    ) -> None:
+        """Solves the diffusion head for training rows."""
+        assert self.finish.readout is not None
+        size = sum(self.halves)
+        sums = [readout.Sums(inputs, size) for inputs in (size // 2, size // 2, 2 * (size // 2))]
+        rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
+        for part in self._blocks(store, rows):
+            first, second = (self.on_device(values) for values in store.take(part))
+            target = self.on_device(np.asarray(coordinates[part]))
+            present = torch.from_numpy(store.present[part]).to(self.device)
+            said = self.telling(first, second, present) & target.any(dim=1, keepdim=True)
+            with torch.no_grad():
+                centres, predicted = self._placed(first, second)
+            centres = [at_least_float32(centre) for centre in centres]
+            for side in (0, 1):
+                own = said[:, side]
+                sums[side].add(centres[side][own], (target - predicted[side])[own])
+            both = said.all(dim=1)
+            missed = target - (predicted[0] + predicted[1]) / 2
+            sums[2].add(torch.cat(centres, dim=1)[both], missed[both])
+        self.finish.readout.solve(*sums)
 
     def _fit_shared(self, store: PairStore, rows: NDArray[np.int64]) -> None:
         """Finds the directions that complete rows share when only one modality is shown."""
@@ -254,7 +293,7 @@ class Model(nn.Module):
             double precision on the processor, since some devices have none.
         """
         shows = torch.tensor([[True, True], [True, False], [False, True]], device=self.device)
-        for part in np.array_split(rows, -(-len(rows) // min(4096, store.rows_in(FIT_BYTES)))):
+        for part in self._blocks(store, rows):
             first, second = (self.on_device(values) for values in store.take(part))
             if self.finish.config.space is Space.diffusion:
                 said = self.telling(first, second).all(dim=1)
@@ -267,6 +306,12 @@ class Model(nn.Module):
                     with torch.no_grad():
                         vectors = self._halves(first, second, present, strategy)
                     yield kind, [STRATEGIES.index(way) for way in alike], vectors.cpu().double()
+
+    @staticmethod
+    def _blocks(store: PairStore, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Numbers of rows, as many at once as memory is meant for."""
+        count = -(-len(rows) // min(4096, store.rows_in(FIT_BYTES)))
+        return np.array_split(rows, count) if count else []
 
     def on_device(self, values: NDArray[np.float32]) -> Tensor:
         """Features where the parameters are."""
@@ -292,12 +337,24 @@ class Model(nn.Module):
         return torch.cat(halves, dim=1) * present.any(dim=1, keepdim=True)
 
     def _coordinates(self, first: Tensor, second: Tensor, said: Tensor) -> Tensor:
-        """The mean of what each modality predicts, of unit length; zero where nothing is said."""
+        """What the modalities that are there predict; zero where none says anything.
+
+        Of unit length, unless the head is solved: then shorter, the less they tell.
+        """
+        centres, predicted = self._placed(first, second)
+        if self.finish.readout is not None:
+            found: Tensor = self.finish.readout(centres, predicted, said) / sum(self.halves) ** 0.5
+            return found
+        left, right = predicted
+        summed = left * said[:, :1] + right * said[:, 1:]
+        return functional.normalize(at_least_float32(summed), dim=1)
+
+    def _placed(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The centres of both modalities, and what the diffusion head predicts from each."""
         assert isinstance(self.network, Network)
         first, second = self.scale(first, second)
-        left = self.network.coordinates(first=first) * said[:, :1]
-        right = self.network.coordinates(second=second) * said[:, 1:]
-        return functional.normalize(at_least_float32(left + right), dim=1)
+        centres = [self.network.encode(first=first), self.network.encode(second=second)]
+        return centres, [self.network.place(centre) for centre in centres]
 
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.

@@ -339,8 +339,7 @@ class TrainingModule(LightningModule):
         version = self._weights_version()
         if self._fitted_to != version:
             data = self._data()
-            if len(data.complete_rows):
-                self.model.fit_embedding(data.store, data.complete_rows)
+            self.model.fit_embedding(data.store, data.complete_rows, data.taught)
             self._fitted_to = version
         return self.model
 

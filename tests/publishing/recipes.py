@@ -35,6 +35,7 @@ def model_of(*settings):
     torch.manual_seed(0)
     model, store = Model(*SIZES, config.model, config.scaling, config.embedding), rows()
     fit_scaling((model.first_scaler, model.second_scaler), store, np.arange(len(store)))
-    model.fit_embedding(store, store.complete)
+    coordinates = np.random.default_rng(1).normal(size=(len(store), 6)).astype("f4")
+    model.fit_embedding(store, store.complete, (np.arange(len(store)), coordinates))
     model.l2_norm = config.output.l2_norm
     return model.eval()

@@ -157,7 +157,10 @@ def agreement_meanwhile(model: Model, data: PairDataModule) -> float | None:
     held = len(data.val_rows) >= 2
     store, rows = (data.val_store, data.val_rows) if held else (data.store, data.complete_rows)
     before = {name: values.clone() for name, values in model.finish.state_dict().items()}
-    model.fit_embedding(data.store, data.complete_rows[:: -(-len(data.complete_rows) // FITTED_ON)])
+    fitted, taught = data.complete_rows, data.taught
+    if taught is not None:
+        taught = taught[0][:: -(-len(taught[0]) // FITTED_ON)], taught[1]
+    model.fit_embedding(data.store, fitted[:: -(-len(fitted) // FITTED_ON)], taught)
     near = found_again(model, store, rows[:: -(-len(rows) // MEANWHILE)])
     model.finish.load_state_dict(before)
     return None if near is None else near[0]

@@ -1,0 +1,133 @@
+"""The solved diffusion head: against dense formulas, and what it must do for any rows."""
+
+import numpy as np
+import pytest
+import torch
+
+from bidnn.architecture import NetworkConfig
+from bidnn.data.store import PairStore
+from bidnn.errors import UserError
+from bidnn.model.description import build_model, describe_model
+from bidnn.model.finishing import EmbeddingConfig, Space
+from bidnn.model.model import Model
+from bidnn.model.readout import LEAST, STRENGTHS, Readout, Sums
+
+
+def sums_of(inputs, targets):
+    """Counted in two blocks."""
+    sums = Sums(inputs.shape[1], targets.shape[1])
+    for block in np.array_split(np.arange(len(inputs)), 2):
+        sums.add(torch.from_numpy(inputs[block]), torch.from_numpy(targets[block]))
+    return sums
+
+
+@pytest.mark.parametrize("noise", [0.1, 3.0])
+def test_ridge_is_that_of_the_least_cross_validated_error(noise):
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(80, 6)) * [4, 2, 1, 1, 0.5, 0.1] + 1
+    targets = inputs @ generator.normal(size=(6, 3)) + noise * generator.normal(size=(80, 3)) + 2
+    means, level = inputs.mean(axis=0), targets.mean(axis=0)
+    centred = inputs - means
+    tried = []
+    for share in STRENGTHS:
+        strength = share * np.trace(centred.T @ centred) / 6
+        inverse = np.linalg.inv(centred.T @ centred + strength * np.eye(6))
+        hat = centred @ inverse @ centred.T + 1 / 80
+        error = ((targets - hat @ targets) ** 2).sum()
+        found = inverse @ centred.T @ targets
+        tried.append((error / (1 - np.trace(hat) / 80) ** 2, found))
+    best = min(range(len(tried)), key=lambda number: tried[number][0])
+    found = sums_of(inputs, targets).ridge().numpy()
+    np.testing.assert_allclose(found[:-1], tried[best][1], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found[-1], level - means @ tried[best][1], rtol=1e-6)
+    assert (best > 0) == (noise > 1)  # noise asks for more
+
+
+def test_sums_less_a_map_are_those_of_what_it_leaves():
+    generator = np.random.default_rng(1)
+    inputs, targets = generator.normal(size=(40, 4)), generator.normal(size=(40, 2))
+    known = generator.normal(size=(5, 2))
+    left = targets - inputs @ known[:-1] - known[-1]
+    found, expected = sums_of(inputs, targets).less(torch.from_numpy(known)), sums_of(inputs, left)
+    torch.testing.assert_close(found.products, expected.products)
+    torch.testing.assert_close(found.crossed, expected.crossed)
+    assert found.squares == pytest.approx(expected.squares)
+
+
+def test_few_rows_correct_nothing():
+    generator = np.random.default_rng(2)
+    rows = [generator.normal(size=(LEAST - 1, size)) for size in (4, 8, 6)]
+    readout = Readout(4, 6)
+    readout.solve(sums_of(rows[0], rows[2]), sums_of(rows[0], rows[2]), sums_of(rows[1], rows[2]))
+    assert not readout.singles.any()
+    assert not readout.joint.any()
+
+
+def solved_model():
+    torch.manual_seed(0)
+    config = NetworkConfig(hdn=12, rep=8, diffusion=True)
+    return Model(5, 7, config, embedding=EmbeddingConfig(space=Space.diffusion, solved=True)).eval()
+
+
+def rows_of(count=300):
+    """What both modalities say a part of; the last rows are not known, as if held out."""
+    generator = np.random.default_rng(3)
+    hidden = generator.normal(size=(count, 4)).astype(np.float32)
+    sides = [hidden[:, :3], hidden[:, 1:]]
+    parts = [
+        np.tanh(side @ generator.normal(size=(3, size)) / 2).astype(np.float32)
+        for side, size in zip(sides, (5, 7), strict=True)
+    ]
+    targets = (hidden @ generator.normal(size=(4, 8))).astype(np.float32)
+    targets[-20:] = 0.0
+    present = np.ones((count, 2), dtype=bool)
+    present[::3, 0], present[1::3, 1] = False, False
+    return PairStore(*parts, present), targets
+
+
+def test_a_solved_head_is_nearer_to_its_targets_whatever_a_row_has():
+    model, (store, targets) = solved_model(), rows_of()
+    first, second = (torch.from_numpy(part) for part in store.take(slice(None)))
+    present = torch.from_numpy(store.present)
+    known = torch.from_numpy(targets)
+
+    def error():
+        with torch.no_grad():
+            found = model.embed(first, second, present) * 8**0.5
+        missed = (found - known)[:-20].square().mean(dim=1).numpy()
+        kinds = present[:-20].numpy() @ [1, 2]
+        return [float(missed[kinds == kind].mean()) for kind in (1, 2, 3)]
+
+    before = error()
+    model.fit_embedding(store, store.complete, (np.arange(300), targets))
+    after = error()
+    assert all(new < 0.7 * old for new, old in zip(after, before, strict=True))
+    assert after[2] < 0.7 * min(after[:2])  # both modalities tell more than either
+    # The rows without targets had no say.
+    assert model.finish.readout is not None
+    kept = {name: values.clone() for name, values in model.finish.readout.named_buffers()}
+    changed = PairStore(store.first.copy(), store.second.copy(), store.present)
+    changed.first[-20:] = 5.0
+    model.fit_embedding(changed, changed.complete, (np.arange(300), targets))
+    for name, values in model.finish.readout.named_buffers():
+        torch.testing.assert_close(values, kept[name], rtol=0.0, atol=0.0)
+
+
+def test_a_row_that_says_nothing_is_zero():
+    model, (store, targets) = solved_model(), rows_of()
+    model.fit_embedding(store, store.complete, (np.arange(300), targets))
+    first, second = torch.zeros(2, 5), torch.ones(2, 7)
+    present = torch.tensor([[True, False], [False, False]])
+    assert not model.embed(first, second, present).any()
+
+
+def test_a_description_from_before_heads_were_solved_is_of_one_that_is_not():
+    described = describe_model(solved_model())
+    assert build_model(described).finish.config.solved
+    del described["embedding"]["solved"]
+    assert not build_model(described).finish.config.solved
+
+
+def test_only_the_diffusion_head_is_solved():
+    with pytest.raises(UserError, match=r"embedding\.solved=true .*embedding=diffusion"):
+        EmbeddingConfig(solved=True)
