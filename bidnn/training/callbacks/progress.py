@@ -5,9 +5,12 @@ import sys
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from bidnn.data.datamodule import PairDataModule
+
+KERNEL = "ipykernel.zmqshell"
+"""A module that a notebook's kernel has imported; tqdm, too, knows one by it."""
 
 
 class Progress(Callback):
@@ -19,9 +22,11 @@ class Progress(Callback):
         """Draws nothing yet.
 
         Args:
-            refresh_s: seconds between updates on a terminal; elsewhere a line every 30 seconds.
+            refresh_s: seconds between updates on a terminal, or of the widget in a notebook;
+                elsewhere a line every 30 seconds.
         """
-        self.interval = refresh_s if sys.stderr.isatty() else 30.0
+        drawn_over = sys.stderr.isatty() or KERNEL in sys.modules
+        self.interval = refresh_s if drawn_over else 30.0
         self._bar: tqdm[None] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -66,6 +71,15 @@ class Progress(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes the bar, before outputs and reports are logged."""
+        bar = self._bar
+        if bar is not None and hasattr(bar, "container"):  # a widget, red if it stops short
+            bar.total = bar.n
+        self.teardown(trainer, pl_module, "fit")
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Closes the bar, before anything is said of the failure."""
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -1,13 +1,17 @@
 """What happens beside a training."""
 
 import logging
+import sys
 from dataclasses import replace
+from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from tqdm.auto import tqdm
 
 from bidnn import BiDNN
 from bidnn.architecture import Activation, NetworkConfig
@@ -16,6 +20,7 @@ from bidnn.errors import CommandFailedError, UserError
 from bidnn.model.model import Model
 from bidnn.model.outputs import OnFailure, OutputConfig
 from bidnn.model.scaling import ScalingConfig, ScalingKind
+from bidnn.training.callbacks import progress
 from bidnn.training.callbacks.collapse import CollapseCheck, unreachable
 from bidnn.training.callbacks.early_stopping import StopEarly
 from bidnn.training.callbacks.progress import Progress
@@ -256,6 +261,49 @@ def test_the_bar_counts_epochs_and_shows_the_losses(store, capsys):
     assert "4/4 epochs" in printed
     assert "train/loss=" in printed
     assert "val/loss=" in printed
+
+
+@pytest.mark.parametrize(
+    ("module", "interval"), [("ipykernel.zmqshell", 0.5), ("no_notebook", 30.0)]
+)
+def test_a_notebook_is_drawn_to_as_often_as_a_terminal_and_a_file_seldom(
+    monkeypatch, module, interval
+):
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    assert not sys.stderr.isatty()
+    assert Progress().interval == interval
+
+
+class Widget(tqdm):
+    """As tqdm's in a notebook, which is red if it is closed short of its end."""
+
+    container = "of the parts of the widget"
+    closed: ClassVar = []
+
+    def close(self):
+        if not self.disable:
+            self.closed.append((self.n, self.total))
+        super().close()
+
+
+def test_a_widget_of_a_training_that_ended_early_is_not_red(store, monkeypatch):
+    monkeypatch.setattr(progress, "tqdm", Widget)
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer, _):
+            trainer.should_stop = trainer.current_epoch == 1
+
+    fit(store, [Progress(), Stop()], epochs=9)
+    assert Widget.closed == [(2, 2)]
+    Widget.closed.clear()
+
+    class Fail(Callback):
+        def on_train_epoch_end(self, *_):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fit(store, [Progress(), Fail()], epochs=9)
+    assert Widget.closed == [(1, 9)]
 
 
 def test_the_bar_does_not_pass_its_end_where_steps_are_taken_one_by_one(store):
