@@ -1,6 +1,7 @@
 """`bidnn report`: a page on what a run has learned, or on several runs side by side."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ from bidnn.data.sources import SOURCES, AnySource
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_writable
-from bidnn.model.saved import load_bundle
+from bidnn.model.saved import checkpoint_files, load_bundle
 from bidnn.programs.config import ReportConfig
 from bidnn.programs.devices import device_of
 from bidnn.programs.processes import rank
+from bidnn.programs.quoting import typed_setting
 from bidnn.programs.rows import open_rows, source_of
 from bidnn.report.comparison import write_comparison
 from bidnn.report.folder import Run, runs_in
@@ -24,6 +26,8 @@ from bidnn.training.record import SOURCE
 log = logging.getLogger(__name__)
 
 COMPARISON = "comparison.html"
+ARRAYS = "arrays"
+"""The source of rows that Python gave."""
 
 
 def run(config: ReportConfig) -> None:
@@ -52,6 +56,11 @@ def _one(folder: Path, config: ReportConfig) -> Path:
     path = folder / FILE if config.output.path is None else Path(config.output.path)
     check_writable(path)
     read = Run.read(folder)
+    if not any(file.is_file() for file in checkpoint_files(folder)):
+        raise UserError(
+            f"{folder}: this run has no checkpoint yet, so that there is nothing to report on; "
+            "callbacks.checkpoint.every_minutes and every_n_epochs say when one is written"
+        )
     model = load_bundle(folder).to(device_of(config.device))
     source = _source(read) if config.data is None else source_of(config.data)
     try:
@@ -62,7 +71,17 @@ def _one(folder: Path, config: ReportConfig) -> Path:
             f"{error}; the rows of this run are needed, in the folder that it began in "
             f"({read.record.get('began_in')}), or named by data=… data.path=…"
         ) from error
-    return write_report(folder, model, source, store, path=path, umap=config.umap)
+    resume = "" if read.finished else _resuming(read)
+    return write_report(folder, model, source, store, path=path, resume=resume, umap=config.umap)
+
+
+def _resuming(run: Run) -> str:
+    """What goes on with a run: its command, where it began, or what Python says."""
+    folder, place = str(run.folder.resolve()), str(run.record.get("began_in") or "")
+    if run.record.get(SOURCE) == ARRAYS:
+        return f"BiDNN(…, run_dir={folder!r}, resume=True).fit(…)  # the same settings and rows"
+    command = f"{run.command} resume=true {typed_setting('hydra.run.dir', folder)}"
+    return f"cd {shlex.quote(place)} && {command}" if run.command and place else ""
 
 
 def _source(run: Run) -> AnySource:
@@ -70,7 +89,7 @@ def _source(run: Run) -> AnySource:
     settings, name = run.setting("data"), run.record.get(SOURCE)
     if isinstance(settings, dict) and "_target_" in settings:
         return source_of(settings)
-    if name in (None, "arrays") or name not in SOURCES:
+    if name in (None, ARRAYS) or name not in SOURCES:
         raise UserError(
             f"{run.folder}: the rows of this run were given by Python, or are not named in its "
             "record; name them by data=… data.path=…"

@@ -58,7 +58,7 @@ def _curves(run: Run, words: Words) -> list[dict[str, str]]:
             return [{"text": text, "mend": "" if kept else words("callbacks", "early_stopping")}]
     steady = run.setting("optimizer.schedule") in (None, "constant")
     tenth = len(trained) // 10
-    if len(trained) < 2 * FEW or not steady:
+    if len(trained) < 2 * FEW or not steady or run.kept is not None:
         return []
     before, last = _mean(trained[-2 * tenth : -tenth]), _mean(trained[-tenth:])
     if not (before > 0 and last < before * (1 - FALLS)):

@@ -10,11 +10,27 @@ from typing import Any
 
 from bidnn.errors import UserError
 from bidnn.files import readable
-from bidnn.training.history import read_history
+from bidnn.model.saved import checkpoint_files
+from bidnn.training.history import History, read_history
 from bidnn.training.record import METRICS_FILE, NAME, SETTINGS_FILE
-from bidnn.training.resuming import read_metrics
+from bidnn.training.resuming import Begun, read_metrics
 
 MOST_RUNS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the last checkpoint of a run that is not at its end says of it.
+
+    Attributes:
+        epochs: that were trained whole.
+        steps: of the optimiser.
+        when: it was written, as local time.
+    """
+
+    epochs: int
+    steps: int
+    when: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +44,7 @@ class Run:
         metrics: the last of each, by name; none if the run did not come to its end.
         epochs: what was logged, an entry an epoch, of long trainings every few; each has `epoch`.
         warnings: what was warned of.
+        kept: how far it had come, if it is not at its end and a checkpoint tells.
     """
 
     folder: Path
@@ -36,6 +53,7 @@ class Run:
     metrics: Mapping[str, float]
     epochs: list[dict[str, float]]
     warnings: list[str]
+    kept: Kept | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
@@ -53,17 +71,16 @@ class Run:
         if (folder / NAME).is_file():
             with readable(folder / NAME, "record"):
                 record = json.loads((folder / NAME).read_text())
-        history = read_history(folder)
-        metrics = read_metrics(folder) or {}
-        return cls(folder, settings, record, metrics, history.epochs, history.warnings)
+        history, metrics, kept = read_history(folder), read_metrics(folder), None
+        if metrics is None:  # its history is still in the checkpoint
+            kept, history = _kept(folder, history)
+        return cls(folder, settings, record, metrics or {}, history.epochs, history.warnings, kept)
 
     @property
     def finished(self) -> str:
         """When its metrics were written, as local time; empty if they were not."""
         path = self.folder / METRICS_FILE
-        if not path.is_file():
-            return ""
-        return datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime("%Y-%m-%d %H:%M")
+        return _when(path) if path.is_file() else ""
 
     @property
     def command(self) -> str:
@@ -85,6 +102,22 @@ class Run:
         """Epochs, from 1, and what a metric was after them."""
         found = [(int(entry["epoch"]), entry[name]) for entry in self.epochs if name in entry]
         return [(epoch, value) for epoch, value in found if math.isfinite(value)]
+
+
+def _kept(folder: Path, history: History) -> tuple[Kept | None, History]:
+    """What the last checkpoint tells; what was given, if it cannot be gone on with."""
+    last = checkpoint_files(folder)[-1]
+    try:
+        begun, when = Begun.read(last), _when(last)
+    except (UserError, FileNotFoundError):
+        return None, history
+    found = History()
+    found.restore(begun.history)
+    return Kept(begun.epochs, begun.steps, when), found
+
+
+def _when(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def runs_in(folder: Path) -> list[Path]:

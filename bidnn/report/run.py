@@ -1,5 +1,6 @@
 """The report of one run: its facts, measured on a sample of its rows, and its page."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def write_report(
     store: PairStore,
     *,
     path: Path | None = None,
+    resume: str = "",
     umap: bool = False,
     words: Words = SETTINGS,
     validation: PairStore | None = None,
@@ -42,6 +44,7 @@ def write_report(
         source: where the rows come from.
         store: the rows.
         path: the page; None: `report.html` in the folder.
+        resume: what goes on with the run, if it is not at its end.
         umap: also draws a map by UMAP, where it is installed, which takes long.
         words: how the caller writes a setting.
         validation: the rows that the training validated on; None for those of the settings.
@@ -55,9 +58,9 @@ def write_report(
     """
     run = Run.read(folder)
     path = folder / FILE if path is None else path
-    write_page(
-        path, facts(run, model, source, store, umap=umap, words=words, validation=validation)
-    )
+    found = facts(run, model, source, store, umap=umap, words=words, validation=validation)
+    found["run"]["resume"] = resume
+    write_page(path, found)
     return path
 
 
@@ -94,7 +97,7 @@ def facts(
         "run": about(run, model),
         "rows": _counts(rows),
         "curves": curves(run),
-        "metrics": dict(run.metrics),
+        "metrics": dict(run.metrics) or newest(run),
         "settings": {k: str(v) for k, v in run.flat().items() if v is not None},
         "map": None,
         "near": None,
@@ -135,6 +138,8 @@ def about(run: Run, model: Model | None = None) -> dict[str, Any]:
     return {
         "folder": str(run.folder.resolve()),
         "finished": run.finished,
+        "kept": None if run.kept is None else asdict(run.kept),
+        "epochs": run.setting("trainer.max_epochs"),
         "command": run.command,
         "began_in": run.record.get("began_in") or "",
         "model": described,
@@ -146,6 +151,11 @@ def about(run: Run, model: Model | None = None) -> dict[str, Any]:
         "commit": (git.get("commit") or "") + (" (changed)" if git.get("changed") else ""),
         "fingerprint": (run.record.get("data") or {}).get("fingerprint") or "",
     }
+
+
+def newest(run: Run) -> dict[str, float]:
+    """The last that was logged of each metric, of a run that has no final ones."""
+    return {name: values[-1] for name, (_, values) in curves(run).items()}
 
 
 def curves(run: Run) -> dict[str, list[list[float]]]:

@@ -35,6 +35,7 @@ class Begun:
         stopped: the settings under which a callback stopped it, see `stopping`; None if none did.
         rows: how many rows each of the CSV loggers had.
         events: how many bytes each of TensorBoard's files had, for each of its loggers.
+        history: what was logged of its epochs, see `History.state`.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Begun:
     stopped: Mapping[str, Any] | None
     rows: list[int]
     events: list[dict[str, int]]
+    history: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> "Begun":
@@ -63,6 +65,7 @@ class Begun:
                 content["stopped"],
                 content["rows"],
                 content["events"],
+                content["history"],
             )
         except (KeyError, TypeError) as error:
             raise UserError(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -266,3 +268,34 @@ def test_the_rows_that_python_validates_on_are_those_that_are_translated(tmp_pat
     for name, errors in told["translation"]["errors"].items():
         explained = net.metrics[f"explained/{name}"]
         assert errors["network"] == pytest.approx(1 - explained, rel=1e-4)
+
+
+def test_a_run_that_is_not_at_its_end_shows_what_there_is_and_how_to_go_on(place):
+    told = (*TINY[:2], f"trainer.max_epochs={EPOCHS}", "callbacks.progress=null", "data=npz")
+    rows = ("data.path=rows.npz", "data.val_fraction=0.3", "data.batch_size=16")
+    faulty = ("output.command=test -e mended", "output.on_failure=stop")
+    every = ("output.every_n_epochs=7", "hydra.run.dir=cut")
+    ended = run(TRAIN, *told, *rows, *faulty, *every, cwd=place)
+    assert ended.status != 0
+    assert not (place / "cut" / "report.html").exists()
+    succeed(REPORT, "cut", cwd=place)
+    cut, whole = read(place / "cut" / "report.html"), read(place / "run" / "report.html")
+    assert not cut["run"]["finished"]
+    kept = cut["run"]["kept"]
+    assert (kept["epochs"], cut["run"]["epochs"]) == (7, EPOCHS)
+    assert cut["curves"].keys() == whole["curves"].keys() - {"hp_metric"}
+    for name in ("train/loss", "val/loss", "agreement"):
+        epochs, values = whole["curves"][name]
+        of_these = [n for n, epoch in enumerate(epochs) if epoch <= 7]
+        assert cut["curves"][name] == [[epochs[n] for n in of_these], [values[n] for n in of_these]]
+        assert cut["metrics"][name] == values[of_these[-1]]
+    (place / "mended").touch()
+    command = cut["run"]["resume"].replace("python ", f"{sys.executable} ", 1)
+    subprocess.run(command, shell=True, check=True, capture_output=True, timeout=120)
+    again = read(place / "cut" / "report.html")
+    assert again["run"]["finished"]
+    assert again["run"]["resume"] == ""
+    assert again["curves"] == whole["curves"]
+    for kept in (place / "cut" / "checkpoints").iterdir():
+        kept.unlink()
+    assert "no checkpoint yet" in refused(REPORT, "cut", cwd=place)

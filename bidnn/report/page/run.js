@@ -21,7 +21,7 @@ function ran() {
     list([
       ["model", `${m.architecture}${m.tied ? ", tied" : ", untied"}, ${m.activation}; ${n(m.weights)} weights`],
       ["sizes", `${m.sizes[0]} + ${m.sizes[1]} columns → ${m.hdn} → ${m.rep}; compared by ${m.space}`],
-      ["seed", String(run.seed)], ["finished", run.finished], ["on", `${run.processor} (${run.platform})`],
+      ["seed", String(run.seed)], ["finished", run.finished || "no"], ["on", `${run.processor} (${run.platform})`],
     ]),
     list([
       ["rows", `${rows.name}: ${n(rows.all)}`], ["of these", kinds.join(", ")],
@@ -29,6 +29,15 @@ function ran() {
       ["known", named.join(", ")], ["folder", run.folder],
     ]),
   ]));
+}
+
+function unfinished() {
+  const { run } = facts, { kept } = run;
+  if (run.finished) return null;
+  const all = run.epochs > 0 ? ` of ${run.epochs.toLocaleString("en")}` : "";
+  const far = kept ? `${kept.epochs.toLocaleString("en")}${all} epochs, ${kept.steps.toLocaleString("en")} steps, at the last checkpoint (${kept.when})` : "the last checkpoint does not say how far it had come";
+  const note = `It was interrupted, or is still running: ${far}. All below is of what there is now.`;
+  return section("unfinished", "Not finished", note, run.resume ? [el("p", {}, "If no process is at work on it, this goes on with it: "), el("pre", {}, run.resume)] : null);
 }
 
 function warned() {
@@ -115,7 +124,7 @@ function repeat() {
 }
 
 function runPage() {
-  const parts = [ran(), warned(), overTime(), mapped(), translated(), neighbours(), comparable(), repeat()].filter(Boolean);
+  const parts = [ran(), unfinished(), warned(), overTime(), mapped(), translated(), neighbours(), comparable(), repeat()].filter(Boolean);
   const { rows } = facts, said = [`${rows.all.toLocaleString("en")} rows of ${rows.sizes[0]} + ${rows.sizes[1]} columns`, facts.run.finished ? `finished ${facts.run.finished}` : "not finished"];
   return [head("BiDNN training report", facts.title, said.join(", "), parts), el("main", {}, tiles(), parts)];
 }
