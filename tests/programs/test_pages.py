@@ -7,11 +7,13 @@ import itertools
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pyarrow import parquet
 from sklearn.datasets import dump_svmlight_file
@@ -100,6 +102,14 @@ def test_every_setting_of_a_command_is_one(line):
         if program == "tune":
             drawn = [f"{key}={found.tried[0]}" for key, found in read_space(config.space).items()]
             compose_program("train", [*config.train, *drawn])
+
+
+def test_the_version_that_is_cited_and_whose_changes_are_told_first_is_the_packages():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == version
+    changes = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert changes[0] == version
 
 
 def test_what_make_is_told_is_a_target_and_a_row_of_the_bench():
