@@ -216,11 +216,15 @@ def _drop_from_cache(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure(program: str, settings: list[str]) -> tuple[float, float]:
-    """Seconds of a run, and the most memory of its own that it held, in GB."""
+def measure(program: str, settings: list[str], log: Path | None = None) -> tuple[float, float]:
+    """Seconds of a run, and the most memory of its own that it held, in GB.
+
+    `log` gets what it says.
+    """
     command = [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *settings]
     started, peak = time.perf_counter(), 0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Path(log or os.devnull).open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
     status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
         lines = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]

@@ -239,12 +239,13 @@ class Index:
         return replace(hits, queries=self.ids[own])
 
     def measured(self, k: int = 10) -> Self:
-        """The same index, its recall measured on a sample of its rows."""
+        """The same index, its recall measured on a sample of its rows, each among the others."""
         if self.lists is None:
             return self
-        queries = np.array(self.vectors[spread(len(self))])
-        exact = nearest(queries, self.vectors, k)[1]
-        found = self._nearest(queries, k)[1]
+        own = spread(len(self))
+        queries = np.array(self.vectors[own])
+        everywhere = replace(self, lists=None)
+        exact, found = (index._hits(queries, k, own).places for index in (everywhere, self))
         shares = [np.isin(*pair).mean() for pair in zip(exact, found, strict=True)]
         return replace(self, recall=float(np.mean(shares)))
 

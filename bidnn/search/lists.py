@@ -3,6 +3,7 @@
 Jégou, Douze, Schmid: Product quantization for nearest neighbor search. IEEE TPAMI 33(1), 2011.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,10 @@ LEAST = 8
 """Lists that are looked at, at least."""
 POINTS = 39
 """Vectors for each centre that faiss wants to be trained on, at least."""
+TAUGHT = 64
+"""Vectors for each centre that it is trained on; more find no more, and take as much longer."""
+PRODUCT = 2**16
+"""Vectors that the quantiser of products is trained on, at most."""
 BLOCK = 2**17
 
 
@@ -52,7 +57,7 @@ class Lists:
         params = None
         if allowed is not None:
             faiss = import_faiss()
-            selected = faiss.IDSelectorBatch(np.flatnonzero(allowed))
+            selected = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
             params = faiss.SearchParametersIVF(sel=selected, nprobe=self.index.nprobe)
         _, found = self.index.search(np.ascontiguousarray(queries), wanted, params=params)
         return nearest_among(queries, vectors, found, k)
@@ -80,7 +85,7 @@ def build_lists(vectors: NDArray[np.float32]) -> Lists:
     parts = next(n for n in range(max(1, size // 4), 0, -1) if size % n == 0)
     bits = max(4, min(8, int(np.log2(max(16, rows // POINTS)))))
     index = faiss.index_factory(size, f"IVF{count},PQ{parts}x{bits}", faiss.METRIC_INNER_PRODUCT)
-    taught = np.random.default_rng(0).permutation(rows)[: max(256 * count, 2**16)]
+    taught = np.random.default_rng(0).permutation(rows)[: max(TAUGHT * count, PRODUCT)]
     index.train(np.array(vectors[np.sort(taught)], np.float32))
     _add(index, vectors)
     index.nprobe = max(LEAST, count // SHARE)
@@ -100,6 +105,7 @@ def import_faiss() -> Any:  # noqa: ANN401 — a module
     Raises:
         UserError: if it is not installed.
     """
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells what it tries to load
     try:
         import faiss
     except ImportError as error:
