@@ -145,11 +145,11 @@ def summarize() -> None:
     show(jobs, sweep.objective)
     log.info("%d runs, %d failed: %s", len(jobs), sum(bool(j.failure) for j in jobs), path)
     if sweep.report:
-        _report_on(sweep)
+        page_of(sweep)
 
 
-def _report_on(sweep: Sweep) -> None:
-    """The page of the sweep; whatever fails, its runs and its table are kept."""
+def page_of(sweep: Sweep) -> None:
+    """Writes the page of the sweep; whatever fails, its runs and its table are kept."""
     from bidnn.report.comparison import write_comparison
     from bidnn.report.folder import Run, runs_in
     from bidnn.report.run import FILE

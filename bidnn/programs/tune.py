@@ -16,7 +16,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.programs.config import TuneConfig
 from bidnn.programs.messages import mendable, one_line
-from bidnn.programs.processes import own_folders, started_together
+from bidnn.programs.processes import called, own_folders, started_together
 from bidnn.programs.rows import open_rows, source_of
 from bidnn.programs.settings import compose_program, finished
 from bidnn.programs.train import check_own_output, objective_of, train
@@ -50,11 +50,13 @@ class Trainings:
         settings: of each, as for `bidnn train`, but for what is drawn.
         folders: of the user's own settings.
         seed: of each.
+        objective: what they are compared by.
     """
 
     settings: list[str]
     folders: list[Path]
     seed: int
+    objective: str
 
     def composed(self, drawn: list[str], folder: Path) -> DictConfig:
         """The training of one trial, which goes on where it was cut off.
@@ -62,7 +64,7 @@ class Trainings:
         Raises:
             UserError: naming the setting that is not known, or its value.
         """
-        own = [f"seed={self.seed}", "resume=auto"]
+        own = [f"seed={self.seed}", "resume=auto", f"objective={self.objective}"]
         config = compose_program("train", [*self.settings, *drawn, *own], self.folders)
         config.run_dir = str(folder)
         return config
@@ -117,7 +119,7 @@ def check(config: TuneConfig, space: Space) -> tuple[Trainings, dict[str, Any], 
     kept = ("callbacks.report=null",) if config.objective.startswith("map/") else ()
     quiet = [setting for setting in QUIET if setting not in kept]
     folders = [Path(path) for path in own_folders()]
-    trainings = Trainings([*quiet, *config.train], folders, config.seed)
+    trainings = Trainings([*quiet, *config.train], folders, config.seed, config.objective)
     first = _first(trainings, space, Path(config.run_dir))
     one = first.trainer.devices in (1, "auto") and (first.trainer.num_nodes or 1) == 1
     if not one or started_together():
@@ -183,7 +185,10 @@ def _train(asked: "Asked", study: "Study", trainings: Trainings, config: TuneCon
         training = finished(trainings.composed(asked.settings, asked.folder))
         with _own_log(asked.folder):
             metrics = train(
-                training, [tell] if config.prune else [], chosen=_chosen(asked.settings, config)
+                training,
+                [tell] if config.prune else [],
+                command=called("train", [*config.train, *asked.settings, f"seed={config.seed}"]),
+                chosen=_chosen(asked.settings, config),
             )
         seconds = time.perf_counter() - started
         try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bidnn.errors import UserError
 from bidnn.files import readable
-from bidnn.report.folder import Run
+from bidnn.report.folder import TRIALS, Run
 from bidnn.report.page import write_page
 
 LEAST_RUNS, LEAST_BY_RANK, SPARE = 4, 6, 2
@@ -63,7 +63,8 @@ def facts(runs: Sequence[Run], objective: str | None = None, title: str = "") ->
         (m for m in (objective, "val/loss", "train/loss") if any(run.series(m) for run in runs)),
         objective,
     )
-    places = {run.folder.parent for run in runs}
+    parents = {run.folder.parent for run in runs}
+    places = {place.parent if place.name == TRIALS else place for place in parents}
     failures = dict(failed for place in places for failed in _failures(place))
     there = {run.folder.name for run in runs}
     best = order[0]
@@ -192,14 +193,14 @@ def _settings(runs: Sequence[Run]) -> dict[str, tuple[list[str], list[str]]]:
     flat = [run.flat() for run in runs]
     own = [str(run.setting("run_dir")) for run in runs]
     found: dict[str, tuple[list[str], list[str]]] = {}
-    alike: dict[tuple[int, ...], str] = {}
+    alike: dict[tuple[int | str, ...], str] = {}
     for key in dict.fromkeys(key for settings in flat for key in settings):
         told = [_text(settings.get(key)) for settings in flat]
         names_folder = any(folder in text for folder, text in zip(own, told, strict=True))
         if key in NOT_SETTINGS or names_folder or len(set(told)) < 2:
             continue
         values = list(dict.fromkeys(told))
-        parts = tuple(values.index(text) for text in told)
+        parts = tuple(told) if _hardly_recur(told) else tuple(values.index(text) for text in told)
         if parts in alike:
             found[alike[parts]][0].append(key)
         else:
@@ -208,10 +209,16 @@ def _settings(runs: Sequence[Run]) -> dict[str, tuple[list[str], list[str]]]:
     return found
 
 
+def _hardly_recur(told: Sequence[str]) -> bool:
+    """Whether they are numbers as a random search draws them, which differ from run to run."""
+    few = len(told) >= LEAST_RUNS and len(told) - len(set(told)) < SPARE
+    return few and all(_number(value) is not None for value in told)
+
+
 def _text(value: Any) -> str:  # noqa: ANN401 — any setting
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _objective(runs: Iterable[Run]) -> str:

@@ -16,6 +16,8 @@ from bidnn.training.record import METRICS_FILE, NAME, SETTINGS_FILE
 from bidnn.training.resuming import Begun, read_metrics
 
 MOST_RUNS = 500
+TRIALS = "trials"
+"""Where the runs of a search are, in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,15 @@ def _when(path: Path) -> str:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The folder itself if it is a run's, else those of the runs in it, as of a sweep.
+    """The folder itself if it is a run's, else those of the runs in it, as of a sweep or a search.
 
     Raises:
         UserError: if there are none.
     """
     if (folder / SETTINGS_FILE).is_file():
         return [folder]
+    if (folder / TRIALS).is_dir():
+        return runs_in(folder / TRIALS)
     inside = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
     found = [path for path in inside if (path / SETTINGS_FILE).is_file()]
     if not found:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.programs.running import refused, run, start, succeed
+from tests.report.reading import read
 
 TINY = ("data=npz", "data.path=rows.npz", "model.hdn=8", "trainer.max_epochs=20")
 SPACE = ("space.model.rep=choice(4,8,16)", "space.optimizer.lr=log(0.001,0.5)")
@@ -77,6 +78,12 @@ def test_a_study_ends_with_the_best_trial_and_its_command_line_gets_the_same(pla
     words = shlex.split(line.partition("to train it alone: ")[2])
     assert words[:2] == ["bidnn", "train"]
     assert f"optimizer.lr={complete[0]['optimizer.lr']}" in words
+    page = read(folder / "report.html")
+    assert (page["objective"], page["best"]["name"]) == ("agreement", complete[0]["run"])
+    assert page["keys"] == ["model.rep", "optimizer.lr"]
+    assert sorted(page["best"]["command"].split()) == sorted(shlex.join(words).split())
+    assert {name for name, _ in page["failed"]} == {row["run"] for row in failed + pruned}
+    assert f"report: {folder / 'report.html'}" in ended.err
     succeed("-m bidnn", *words[1:], "hydra.run.dir=alone", cwd=place)
     alone = json.loads((place / "alone" / "metrics.json").read_text())
     assert {name: alone[name] for name in kept} == kept

@@ -266,6 +266,24 @@ def test_runs_are_ranked_and_told_apart_by_the_settings_that_differ():
         comparison.facts([*runs, other])
 
 
+def test_numbers_that_a_random_search_drew_do_not_count_as_one_setting():
+    drawn = [0.1, 0.4, 0.2, 0.9, 0.5, 1 / 3]
+    runs = [
+        described(
+            {"objective": "agreement", "lr": lr, "dropout": 1 - lr, "same": lr, "batch": n % 2},
+            metrics={"agreement": lr},
+            folder=f"search/{n}",
+        )
+        for n, lr in enumerate(drawn)
+    ]
+    assert comparison.facts(runs[:4])["keys"] == ["lr", "dropout", "batch"]
+    found = comparison.facts(runs)
+    assert found["keys"] == ["lr", "dropout", "batch"]
+    assert found["also"] == {"lr": ["same"], "dropout": [], "batch": []}
+    assert [run["settings"][0] for run in found["runs"]][-3:] == ["0.333333", "0.2", "0.1"]
+    assert [entry["key"] for entry in found["matters"]][:2] == ["lr", "dropout"]
+
+
 def test_the_runs_of_a_sweep_are_found_in_the_order_of_their_numbers(tmp_path):
     for name in ("10", "9", "empty"):
         (tmp_path / name).mkdir()
@@ -275,5 +293,7 @@ def test_the_runs_of_a_sweep_are_found_in_the_order_of_their_numbers(tmp_path):
     assert runs_in(tmp_path / "9") == [tmp_path / "9"]
     with pytest.raises(UserError, match="neither a run's folder"):
         runs_in(tmp_path / "empty")
+    (tmp_path / "empty" / "trials").symlink_to(tmp_path)  # as a search has them
+    assert runs_in(tmp_path / "empty")[0].name == "9"
     with pytest.raises(UserError, match="no run's folder"):
         Run.read(tmp_path)

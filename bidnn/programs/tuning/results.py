@@ -11,7 +11,7 @@ from bidnn.errors import UserError
 from bidnn.evaluation.trials import Axis, Point, draw_trials
 from bidnn.files import whole_file
 from bidnn.programs.processes import called
-from bidnn.programs.summary import Job, as_csv, ranked, show
+from bidnn.programs.summary import Job, Sweep, as_csv, page_of, ranked, show
 from bidnn.programs.tuning.space import Numbers
 from bidnn.programs.tuning.study import ENDED, Study
 from bidnn.report.comparison import lower_is_better
@@ -54,6 +54,8 @@ def conclude(study: Study, objective: str, settings: list[str], seed: int) -> No
         log.info("how much each key matters, of 1 (PED-ANOVA): %s", shown)
     if not counts[TrialState.COMPLETE]:
         raise UserError(f"no trial came to its end; {study.folder / CSV} says why")
+    if counts[TrialState.COMPLETE] > 1:
+        page_of(Sweep(study.folder, objective, report=True))
     best = study.optuna.best_trial
     log.info(
         "the best is trial %d, %s %.4g; its model: %s",

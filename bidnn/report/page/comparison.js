@@ -27,7 +27,7 @@ function ranking() {
     el("td", { class: "number" }, run.failure || number(run.objective, 4)), facts.metrics.map(m => el("td", { class: "number" }, number(run.metrics[m])))));
   const cut = facts.count > facts.runs.length ? ` The ${facts.runs.length} best of ${facts.count}.` : "";
   return section("runs", "Runs", `By ${facts.objective}, ${better()}.${cut}${facts.other_rows ? " They are not all of the same rows, so that their metrics are hardly comparable." : ""}`, table(top, rows),
-    facts.failed.length ? el("details", {}, el("summary", {}, `${facts.failed.length} more failed and left nothing`), table(["run", "why"], facts.failed.map(([run, why]) => el("tr", {}, el("td", {}, run), el("td", {}, why))))) : null);
+    facts.failed.length ? el("details", {}, el("summary", {}, `${facts.failed.length} more failed, or were pruned, and left nothing`), table(["run", "why"], facts.failed.map(([run, why]) => el("tr", {}, el("td", {}, run), el("td", {}, why))))) : null);
 }
 
 function curvesOf() {

@@ -104,7 +104,7 @@ function comparable() {
   const spreads = Object.entries(c.cosines).map(([pair, s]) => {
     const at = v => 50 * (v + 1);
     const track = el("div", { class: "track", "aria-hidden": "true" }, el("i", { style: { left: `${at(s.low)}%`, width: `${at(s.high) - at(s.low)}%` } }), el("u", { style: { left: `calc(${at(s.mean)}% - 1px)` } }));
-    return el("tr", {}, el("td", {}, pair), el("td", { class: "number" }, number(s.mean, 2)), el("td", { class: "wide" }, track));
+    return el("tr", {}, el("td", {}, pair), el("td", { class: "number" }, (Math.round(100 * s.mean) / 100 || 0).toFixed(2)), el("td", { class: "wide" }, track));
   });
   const note = `${c.hidden ? "Too few rows miss a modality; so it was hidden from the model, of a third of the complete rows the second, of a third the first. " : ""}In one search over equally many rows of each kind: 1 is fair, below 1 a kind is buried, above 1 favoured.`;
   return section("comparable", "Complete and incomplete rows", note, grid([

@@ -110,8 +110,10 @@ class Explained(Callback):
                 "either the rows of the modalities do not belong together (shuffled pairs), or one "
                 "says nothing of the other, or the network has learned its rows by heart"
             )
+        be = "is" if len(bad) == 1 else "are"
         log.warning(
-            "translation %s is no better than the mean, on %s; %s", " and ".join(bad), where, why
+            "translation %s %s no better than the mean, on %s; %s",
+            *(" and ".join(bad), be, where, why),
         )
 
 
