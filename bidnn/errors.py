@@ -1,4 +1,4 @@
-"""The errors that a program answers in one line: what is the user's to mend, and a stop."""
+"""The errors that a program answers in one line: what is the user's to fix, and a stop."""
 
 import signal
 

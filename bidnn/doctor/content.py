@@ -15,10 +15,10 @@ def pairs(store: PairStore) -> Finding:
     level, advice = Level.fine, ""
     said = f"{total} rows of {store.mod1size} + {store.mod2size} columns, {both} with both"
     if not both:
-        level, advice = Level.mend, "rows that have both modalities are needed"
+        level, advice = Level.fix, "rows that have both modalities are needed"
         said += " modalities: there is nothing to learn a translation from"
     elif both <= TOO_FEW:
-        level, advice = Level.mend, "more rows that have both modalities are needed"
+        level, advice = Level.fix, "more rows that have both modalities are needed"
         said += " modalities: too few to measure whether one says anything of the other"
     elif both < FEW:
         level, advice = Level.look, "more rows that have both would make the figures surer"

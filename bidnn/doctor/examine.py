@@ -73,7 +73,7 @@ def examine(
     try:
         scalers = scalers or fitted(sample, plan.scaling)
     except UserError as error:  # as the training will say, too
-        return [*found, Finding(name="size", level=Level.mend, sentence=str(error))]
+        return [*found, Finding(name="size", level=Level.fix, sentence=str(error))]
     found += of_scale(sample, scalers, plan, leave_out)
     pairs = Sample.of_pairs(store, effort.pairs, effort.size, seed)
     both = np.concatenate(pairs.store.take(slice(None)), axis=1)
@@ -85,7 +85,7 @@ def examine(
 def of_scale(
     sample: Sample, scalers: Scalers, plan: Plan, leave_out: Collection[str] = ()
 ) -> list[Finding]:
-    """The checks of scaled values; what another scaling mends already is not named again."""
+    """The checks of scaled values; what another scaling fixes already is not named again."""
     parts, later = scale.scaled(sample, scalers), None
     checks: tuple[Callable[[Sample, tuple[Values, Values], Plan], Finding | None], ...]
     checks = (scale.reach, scale.size, scale.one_column, scale.balance)

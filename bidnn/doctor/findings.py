@@ -1,4 +1,4 @@
-"""What is found: the figures, a sentence that says no more than they do, and what mends it."""
+"""What is found: the figures, a sentence that says no more than they do, and what fixes it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Level(Enum):
 
     fine = "fine"
     look = "look"
-    mend = "mend"
+    fix = "fix"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Finding:
         level: how much it asks for.
         sentence: what was measured, and of how many rows if not of all.
         figures: the same, as numbers by name.
-        settings: keys and values that mend it, none of which is set; may be none.
+        settings: keys and values that fix it, none of which is set; may be none.
         only_if: what the settings depend on and was not measured; empty if nothing.
-        advice: what mends it where no setting does.
+        advice: what fixes it where no setting does.
     """
 
     name: str
@@ -64,8 +64,8 @@ class Finding:
     only_if: str = ""
     advice: str = ""
 
-    def mended(self, word: Callable[[str, str | None], str]) -> str:
-        """What mends it, in words; empty if nothing does.
+    def remedy(self, word: Callable[[str, str | None], str]) -> str:
+        """What fixes it, in words; empty if nothing does.
 
         Args:
             word: writes a setting as the caller would.

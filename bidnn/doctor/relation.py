@@ -120,7 +120,7 @@ def _agreement(sample: Sample, near: Against, *, mapped: bool) -> Finding:
         f"{percent(float(near.permuted.max()))} at most"
     )
     if not near.tells and not mapped:
-        level, advice = Level.mend if rows >= FEW else Level.look, UNRELATED
+        level, advice = Level.fix if rows >= FEW else Level.look, UNRELATED
         said += ", and a linear map does not tell these pairs from permuted ones either"
     elif not near.tells:
         level = Level.look

@@ -83,7 +83,7 @@ def reach(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Finding:
         said += sample.words()
     return Finding(
         name="range",
-        level=Level.mend if shown else Level.fine,
+        level=Level.fix if shown else Level.fine,
         sentence=said,
         figures=figures,
         settings=settings,
@@ -99,7 +99,7 @@ def size(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Finding:
         spread = float(np.sqrt(values.var(axis=0, dtype=np.float64).mean()))
         figures |= {f"{name}_size": size, f"{name}_spread": spread}
         if size > LARGE or 0.0 < spread < SMALL:
-            level = Level.mend if size > LARGE or level is Level.mend else Level.look
+            level = Level.fix if size > LARGE or level is Level.fix else Level.look
             shown.append(
                 f"the {name} modality's values are {size:.3g} in the root mean square and deviate "
                 f"by {spread:.3g} from their columns' means"
@@ -136,7 +136,7 @@ def one_column(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Find
             for name in shown
         )
         all_in_one = any(figures[f"{name}_share"] >= ALL_IN_ONE for name in shown)
-        level = Level.mend if all_in_one else Level.look
+        level = Level.fix if all_in_one else Level.look
     else:
         most = " and ".join(percent(figures[f"{name}_share"]) for name in NAMES)
         said = f"no column has more than {most} of its modality's squared deviation from the mean"
@@ -162,8 +162,8 @@ def balance(sample: Sample, parts: tuple[Values, Values], plan: Plan) -> Finding
     level = Level.fine
     settings: Settings = ()
     if shares[more] >= UNEVEN:
-        level = Level.mend if shares[more] >= ALONE else Level.look
-        settings = _mending(parts, plan)
+        level = Level.fix if shares[more] >= ALONE else Level.look
+        settings = _fixing(parts, plan)
     return Finding(
         name="balance",
         level=level,
@@ -192,7 +192,7 @@ def _standard(plan: Plan) -> Settings:
     return STANDARD if plan.output is Activation.linear else (LINEAR, *STANDARD)
 
 
-def _mending(parts: tuple[Values, Values], plan: Plan) -> Settings:
+def _fixing(parts: tuple[Values, Values], plan: Plan) -> Settings:
     """The fewest settings by which no modality is alone in the loss."""
     assert plan.loss is not None
     # The group would set the weight of self paths back.

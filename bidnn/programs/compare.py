@@ -26,7 +26,7 @@ from bidnn.files import held, readable
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.programs.config import CompareConfig
-from bidnn.programs.messages import mendable, one_line
+from bidnn.programs.messages import fixable, one_line
 from bidnn.programs.methods import UNTRAINED
 from bidnn.programs.processes import own_folders
 from bidnn.programs.rows import source_of
@@ -230,9 +230,9 @@ def _result(name: str, method: Method, mask: Mask) -> Result:
         mixed = mixed_metrics(vectors, model, mask)
     except Exception as problem:  # a method can be anybody's, and the others wait
         reason = one_line(problem)
-        if not mendable(problem):
+        if not fixable(problem):
             reason = f"{type(problem).__name__}: {reason}"
-        trace = None if mendable(problem) else problem
+        trace = None if fixable(problem) else problem
         log.error(
             "%s at rate %g, seed %d failed: %s", name, mask.rate, mask.seed, reason, exc_info=trace
         )

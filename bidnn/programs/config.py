@@ -273,7 +273,7 @@ class FindingsConfig(OutputConfig):
 
 @dataclass(slots=True, kw_only=True)
 class DoctorConfig(TrainConfig):
-    """Measures rows before a training, and says what is wrong with them and which setting mends it.
+    """Measures rows before a training, and says what is wrong with them and which setting fixes it.
 
     Attributes:
         seed: of the rows that are looked at where there are many, and of permutations.

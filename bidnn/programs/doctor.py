@@ -1,4 +1,4 @@
-"""`bidnn doctor`: measures rows, and says what is wrong with them and which settings mend it."""
+"""`bidnn doctor`: measures rows, and says what is wrong with them and which settings fix it."""
 
 import logging
 import shlex
@@ -48,9 +48,9 @@ def run(config: DoctorConfig) -> None:
     show(store, findings)
     trains = store.is_complete.any()
     command = shlex.join(recommended(store, config.seed)) if trains else ""
-    unmended = [f.name for f in findings if f.level is Level.mend and not f.settings]
-    if unmended:
-        log.info("no setting mends, and first comes: %s", ", ".join(unmended))
+    unfixed = [f.name for f in findings if f.level is Level.fix and not f.settings]
+    if unfixed:
+        log.info("no setting fixes what comes first: %s", ", ".join(unfixed))
     if command:
         log.info("recommended: %s", command)
     if path is not None:
@@ -87,7 +87,7 @@ def recommended(store: PairStore, seed: int) -> list[str]:
 
 
 def show(store: PairStore, findings: list[Finding]) -> None:
-    """Prints a table: the level, the check, what was measured, and what mends it."""
+    """Prints a table: the level, the check, what was measured, and what fixes it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -96,11 +96,11 @@ def show(store: PairStore, findings: list[Finding]) -> None:
     table.add_column("")
     table.add_column("check")
     table.add_column("measured", ratio=3)
-    table.add_column("what mends it", ratio=1)
-    colours = {Level.fine: "green", Level.look: "yellow", Level.mend: "red"}
+    table.add_column("what fixes it", ratio=1)
+    colours = {Level.fine: "green", Level.look: "yellow", Level.fix: "red"}
     for finding in findings:
         level = f"[{colours[finding.level]}]{finding.level.value}[/]"
-        texts = (finding.name, finding.sentence, finding.mended(SETTINGS))
+        texts = (finding.name, finding.sentence, finding.remedy(SETTINGS))
         table.add_row(level, *map(escape, texts))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
@@ -126,11 +126,11 @@ def written(path: Path, store: PairStore, findings: list[Finding], command: str)
     lines = [
         f"# {store.describe()}",
         "",
-        "| | check | measured | what mends it |",
+        "| | check | measured | what fixes it |",
         "|---|---|---|---|",
     ]
     for finding in findings:
-        cells = (finding.level.value, finding.name, finding.sentence, finding.mended(SETTINGS))
+        cells = (finding.level.value, finding.name, finding.sentence, finding.remedy(SETTINGS))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     fenced = ["", "```", command, "```"] if command else []
     return "\n".join([*lines, *fenced, ""])

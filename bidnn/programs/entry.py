@@ -22,7 +22,7 @@ from bidnn.errors import StoppedError, UserError
 from bidnn.programs import stopping
 from bidnn.programs.config import CONF, register
 from bidnn.programs.help import explain
-from bidnn.programs.messages import mendable, one_line, peer_lost, report_line
+from bidnn.programs.messages import fixable, one_line, peer_lost, report_line
 from bidnn.programs.processes import (
     can_go_on,
     first_of_its_machine,
@@ -94,7 +94,7 @@ def hydra_program(name: str) -> Callable[[], None]:
                 sys.exit(1)
             if sweeping():
                 raise
-            if mendable(error):
+            if fixable(error):
                 log.error(one_line(error))
                 log.debug("traceback", exc_info=True)
                 sys.exit(1)
@@ -133,12 +133,12 @@ def hydra_program(name: str) -> Callable[[], None]:
             line = one_line(error)
             if (number := stopping.told()) is not None:
                 sys.exit(128 + number)
-            if not mendable(error) and composed:
+            if not fixable(error) and composed:
                 traceback.print_exc()
                 sys.stderr.write(f"{report_line()}\n")
                 sys.exit(FAULT)
-            if not mendable(error):
-                # What Hydra raises over a command line can be anything, and is the user's to mend.
+            if not fixable(error):
+                # What Hydra raises over a command line can be anything, and is the user's to fix.
                 line = f"the settings cannot be put together ({type(error).__name__}: {line})"
             sys.stderr.write(f"error: {line}\n")
             sys.exit(1)

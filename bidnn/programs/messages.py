@@ -21,8 +21,8 @@ USER_ERRORS = (
 NOISE = ("full_key:", "object_type=", "reference_type=", "To append to your config")
 
 
-def mendable(error: BaseException) -> bool:
-    """Whether an error is the user's to mend, and its message says how."""
+def fixable(error: BaseException) -> bool:
+    """Whether an error is the user's to fix, and its message says how."""
     return isinstance(error, USER_ERRORS) or type(error).__name__ == "MisconfigurationException"
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.programs.config import TuneConfig
-from bidnn.programs.messages import mendable, one_line
+from bidnn.programs.messages import fixable, one_line
 from bidnn.programs.processes import called, own_folders, started_together
 from bidnn.programs.rows import open_rows, source_of
 from bidnn.programs.settings import compose_program, finished
@@ -211,10 +211,10 @@ def _train(asked: "Asked", study: "Study", trainings: Trainings, config: TuneCon
         log.info("trial %d: %s, %s", asked.number, pruned, drawn)
     except Exception as problem:  # another trial may go well
         reason = one_line(problem)
-        if not mendable(problem):
+        if not fixable(problem):
             reason = f"{type(problem).__name__}: {reason}"
         study.fail(asked, reason)
-        trace = None if mendable(problem) else problem
+        trace = None if fixable(problem) else problem
         log.error("trial %d failed: %s; %s", asked.number, reason, drawn, exc_info=trace)
         if unknown is not None:
             raise unknown from None

@@ -1,4 +1,4 @@
-"""What a report warns of: what was measured, and the setting that may mend it, if it is not set."""
+"""What a report warns of: what was measured, and the setting that may fix it, if it is not set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,20 +26,18 @@ def warnings(run: Run, facts: Mapping[str, Any], words: Words = SETTINGS) -> lis
         words: how the caller writes a setting.
 
     Returns:
-        Each with `text`, and `mend`, a setting; empty where the text says it, or nothing mends it.
+        Each with `text`, and `fix`, a setting; empty where the text says it, or nothing fixes it.
     """
-    found = [{"text": line, "mend": ""} for line in run.warnings]
+    found = [{"text": line, "fix": ""} for line in run.warnings]
     curves = _curves(run, words)
     found += curves
-    longer = next(
-        (entry["mend"] for entry in curves if entry["text"].startswith("The loss of")), ""
-    )
+    longer = next((entry["fix"] for entry in curves if entry["text"].startswith("The loss of")), "")
     found += _translations(run, facts.get("translation"), words, longer)
     found += _comparable(run, facts.get("comparable"), words)
     empty = facts["rows"]["counts"]["without any"]
     if empty:
         text = f"{empty} rows have neither modality: their vectors are zero, and near to nothing."
-        found.append({"text": text, "mend": ""})
+        found.append({"text": text, "fix": ""})
     return found
 
 
@@ -55,7 +53,7 @@ def _curves(run: Run, words: Words) -> list[dict[str, str]]:
                 f"({least:.4g}), and rose to {tail:.4g}: the network learns its rows by heart."
             )
             kept = run.setting("callbacks.best") or _apart(run)
-            return [{"text": text, "mend": "" if kept else words("callbacks", "early_stopping")}]
+            return [{"text": text, "fix": "" if kept else words("callbacks", "early_stopping")}]
     steady = run.setting("optimizer.schedule") in (None, "constant")
     tenth = len(trained) // 10
     if len(trained) < 2 * FEW or not steady or run.kept is not None:
@@ -70,7 +68,7 @@ def _curves(run: Run, words: Words) -> list[dict[str, str]]:
     for key in ("trainer.max_steps", "trainer.max_epochs"):
         most = run.setting(key)
         if isinstance(most, int) and most > 0:
-            return [{"text": text, "mend": words(key, str(2 * most))}]
+            return [{"text": text, "fix": words(key, str(2 * most))}]
     return []
 
 
@@ -89,14 +87,14 @@ def _translations(
                 f"Translation {direction.replace('_to_', ' → ')}: {WAYS[best]} leaves "
                 f"{ways[best]:.3f} of the variance, the network {errors['network']:.3f}."
             )
-            mend = "" if _apart(run) else longer or _stronger(run, words)
-            entries.append({"text": text, "mend": mend})
+            fix = "" if _apart(run) else longer or _stronger(run, words)
+            entries.append({"text": text, "fix": fix})
     if not found["held_out"]:
         text = (
             "No rows were held out: the network has trained on the rows that its translations are "
             "measured on, which flatters it."
         )
-        entries.append({"text": text, "mend": words("data.val_fraction", "0.05")})
+        entries.append({"text": text, "fix": words("data.val_fraction", "0.05")})
     return entries
 
 
@@ -130,13 +128,13 @@ def _comparable(run: Run, found: Mapping[str, Any] | None, words: Words) -> list
         needed = {"centring": "presence", "whitening": 0, "shared": 1.5}
         own = {key: run.setting(f"embedding.{key}") for key in needed}
         lacks = [key for key in needed if (own[key] or 0) != needed[key]]
-        mend = " ".join(words(f"embedding.{key}", str(needed[key])) for key in lacks)
-        entries.append({"text": text, "mend": "" if own["shared"] else mend})
+        fix = " ".join(words(f"embedding.{key}", str(needed[key])) for key in lacks)
+        entries.append({"text": text, "fix": "" if own["shared"] else fix})
     alike = found["cosines"]["complete–complete"]["mean"]
     if alike > ALIKE:
         text = f"Rows are all much alike: the mean cosine of complete rows is {alike:.2f}."
         centred = run.setting("embedding.centring") not in (None, "none")
-        entries.append({"text": text, "mend": "" if centred else words("embedding", "even")})
+        entries.append({"text": text, "fix": "" if centred else words("embedding", "even")})
     return entries
 
 

@@ -25,7 +25,7 @@ def PYTHON(key: str, value: str | None) -> str:  # noqa: N802 — a choice of Wo
 
 
 def offer(model: Model, words: Words, *keys: str) -> list[str]:
-    """What could be set to mend a training, and is not.
+    """What could be set to fix a training, and is not.
 
     Args:
         model: as it is trained.

@@ -48,15 +48,15 @@ def look_over(config: TrainConfig, data: PairDataModule, model: Model, words: Wo
         scalers=scalers,
         leave_out=(*SAID_ELSEWHERE, *few),
     )
-    told = [f for level in (Level.mend, Level.look) for f in found if f.level is level]
+    told = [f for level in (Level.fix, Level.look) for f in found if f.level is level]
     for finding in told[:LINES]:
-        severity = logging.WARNING if finding.level is Level.mend else logging.INFO
+        severity = logging.WARNING if finding.level is Level.fix else logging.INFO
         log.log(severity, "doctor: %s", in_one_line(finding, words))
     if len(told) > LINES:
         log.info("doctor: %d findings more, which bidnn doctor tells", len(told) - LINES)
 
 
 def in_one_line(finding: Finding, words: Words) -> str:
-    """What was measured, and what mends it."""
-    mended = finding.mended(words)
-    return finding.sentence + (f": {mended}" if mended else "")
+    """What was measured, and what fixes it."""
+    remedy = finding.remedy(words)
+    return finding.sentence + (f": {remedy}" if remedy else "")

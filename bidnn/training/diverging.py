@@ -22,10 +22,10 @@ class DivergedError(UserError):
             model: as it is trained.
             words: how the caller writes a setting.
         """
-        mends = [f"a lower {words('optimizer.lr', None)} (now {rate:g})"]
-        mends += offer(model, words, "scaling")
+        fixes = [f"a lower {words('optimizer.lr', None)} (now {rate:g})"]
+        fixes += offer(model, words, "scaling")
         return cls(
-            f"{what.format(epoch=epoch + 1)}; {' or '.join(mends)} usually helps; the last "
+            f"{what.format(epoch=epoch + 1)}; {' or '.join(fixes)} usually helps; the last "
             "checkpoint, if there is one, is from before"
         )
 

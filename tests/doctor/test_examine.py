@@ -65,7 +65,7 @@ def test_rows_of_zeros_that_count_as_data():
     (found,) = faults(store(first, second), plan(zeroes_are_data=True)).values()
     assert (found.name, found.figures) == ("zero_rows", {"first": 0, "second": 0.1})
     assert found.settings == (("data.ignore_zeroes", "false"),)
-    words = found.mended("{}={}".format)
+    words = found.remedy("{}={}".format)
     assert words == "set data.ignore_zeroes=false, if zeros stand for a missing modality"
     (found,) = faults(store(first, second)).values()
     assert not found.settings
@@ -78,7 +78,7 @@ def test_permuted_pairs_have_nothing_to_learn(effort, seed):
     first, second = clean(seed)
     second = np.random.default_rng(seed).permutation(second)
     (found,) = faults(store(first, second), effort=EFFORTS[effort], seed=seed).values()
-    assert (found.name, found.level, found.settings) == ("agreement", Level.mend, ())
+    assert (found.name, found.level, found.settings) == ("agreement", Level.fix, ())
     figures = found.figures
     assert figures["agreement"] <= figures["permuted_most"]
     assert figures["permuted_mean"] == pytest.approx(10 / 299, rel=0.02)
@@ -135,9 +135,9 @@ def test_a_modality_of_a_hundred_times_the_scale(kind):
     if kind != "none":
         assert not found
         return
-    assert list(found) == ["size"]  # balance is mended by the same setting
+    assert list(found) == ["size"]  # balance is fixed by the same setting
     assert (found["size"].level, found["size"].settings) == (
-        Level.mend,
+        Level.fix,
         (("scaling", "standard"),),
     )
     assert found["size"].figures["second_size"] == pytest.approx(
@@ -182,7 +182,7 @@ def test_a_wide_modality_has_the_loss_to_itself_unless_that_is_set_otherwise(los
     assert found["balance"].sentence.startswith("98 % of the squared error is of the second")
 
 
-def test_what_mends_an_uneven_loss_is_what_would_make_it_even():
+def test_what_fixes_an_uneven_loss_is_what_would_make_it_even():
     first, second = clean(0, sizes=(12, 160))
     found = faults(store(first, 5 * second))  # separate means would leave 96 % to the second
     assert found["balance"].settings == (("loss", "separate_means"), ("scaling", "standard"))
@@ -208,7 +208,7 @@ def test_targets_that_the_output_activation_cannot_reach():
     first, second = clean(0)
     first = np.tanh(first)
     (found,) = faults(store(first, second), plan(output=Activation.tanh)).values()
-    assert (found.name, found.level) == ("range", Level.mend)
+    assert (found.name, found.level) == ("range", Level.fix)
     assert found.settings == (("model.output_activation", "linear"), ("scaling", "standard"))
     share = float((np.abs(second) > 1).mean())
     assert found.figures["second_outside"] == pytest.approx(share)
@@ -227,19 +227,19 @@ def test_rows_that_lack_a_modality():
     second[:] = np.nan
     found = faults(PairStore(first, second, ~np.isnan(np.stack([first[:, 0], second[:, 0]], 1))))
     assert list(found) == ["pairs"]
-    assert found["pairs"].level is Level.mend
+    assert found["pairs"].level is Level.fix
     assert "there is nothing to learn a translation from" in found["pairs"].sentence
 
 
 def test_few_pairs_are_not_judged():
     first, second = clean(0, rows=12)
     (found,) = faults(store(first, second)).values()
-    assert (found.name, found.level) == ("pairs", Level.mend)
+    assert (found.name, found.level) == ("pairs", Level.fix)
     assert "too few to measure" in found.sentence
     assert "agreement" not in {f.name for f in examine(store(first, second), plan())}
 
 
-def test_a_scale_that_no_scaling_can_mend_is_a_finding():
+def test_a_scale_that_no_scaling_can_fix_is_a_finding():
     first, second = clean(0)
     second[0], second[1] = 3.4e38, -3.4e38
     found = faults(store(first, second), plan(scaling=ScalingConfig(kind=ScalingKind.minmax)))
@@ -265,10 +265,10 @@ def test_advice_is_gone_once_it_is_followed():
     first, second = clean(0)
     rows = store(first, 30 * second)
     found = faults(rows, plan(output=Activation.tanh))
-    assert set(found) == {"range"}  # the size of the values is mended by the same settings
-    mended = plan(scaling=ScalingConfig(kind=ScalingKind.standard))
+    assert set(found) == {"range"}  # the size of the values is fixed by the same settings
+    fixed = plan(scaling=ScalingConfig(kind=ScalingKind.standard))
     assert {key for f in found.values() for key, _ in f.settings} == {
         "model.output_activation",
         "scaling",
     }
-    assert not faults(rows, mended)
+    assert not faults(rows, fixed)

@@ -13,7 +13,7 @@ from tests.programs.running import refused, succeed
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Files with faults that settings mend, and that none does; one has a name to be quoted."""
+    """Files with faults that settings fix, and that none does; one has a name to be quoted."""
     folder = tmp_path_factory.mktemp("doctor")
     first, second = clean(0, rows=400, sizes=(6, 90))
     np.savez(folder / "wide.npz", first=first, second=50 * second)
@@ -46,7 +46,7 @@ def test_the_groups_are_those_of_a_training_but_for_its_outputs():
 def test_what_it_recommends_is_pasted_runs_and_leaves_nothing_to_recommend(folder):
     data = ("data=npz", "data.path=wide.npz", "data.batch_size=16")
     said, found = doctor(folder, *data)
-    assert levels(found, "mend") == {"range"}
+    assert levels(found, "fix") == {"range"}
     assert levels(found, "look") == {"balance"}
     assert found["rows"] == "wide.npz: 400 rows of 6 + 90 (400 complete)"
     assert "400 rows of 6 + 90" in said.out
@@ -78,10 +78,10 @@ def test_rows_that_lack_a_modality_get_the_recipe_for_them(folder):
     assert (folder / "recipe" / "embedding_final.npz").is_file()
 
 
-def test_what_no_setting_mends_is_said_first(folder):
+def test_what_no_setting_fixes_is_said_first(folder):
     said, found = doctor(folder, "data=npz", "data.path=unpaired.npz")
-    assert levels(found, "mend") == {"agreement"}
-    assert "no setting mends, and first comes: agreement\n" in said.err
+    assert levels(found, "fix") == {"agreement"}
+    assert "no setting fixes what comes first: agreement\n" in said.err
     assert (
         "recommended: bidnn train data=npz data.path=unpaired.npz loss=separate_means\n" in said.err
     )
@@ -90,7 +90,7 @@ def test_what_no_setting_mends_is_said_first(folder):
     assert "recommended" not in succeed("scripts/doctor.py", *alone, written).err
     lines = (folder / "doctor.md").read_text().splitlines()
     assert lines[0].endswith("alone.npz: 400 rows of 6 + 90 (400 without second)")
-    (pairs,) = [line for line in lines if line.startswith("| mend")]
+    (pairs,) = [line for line in lines if line.startswith("| fix")]
     assert "| pairs | 400 rows of 6 + 90 columns, 0 with both modalities: there is" in pairs
     assert "```" not in lines
     data = ("data=npz", f"data.path={folder / 'unpaired.npz'}")

@@ -253,8 +253,8 @@ def test_python_gets_a_page_with_its_folder_and_its_own_words(tmp_path):
     settings = {"data__val_fraction": 0.0, "run_dir": str(tmp_path / "run")}
     BiDNN(hdn=8, rep=4, epochs=2, verbosity=0, recipe="paper", **settings).fit(first, second)
     told = read(tmp_path / "run" / "report.html")
-    mends = [entry["mend"] for entry in told["warnings"]]
-    assert 'data__val_fraction="0.05"' in mends
+    fixes = [entry["fix"] for entry in told["warnings"]]
+    assert 'data__val_fraction="0.05"' in fixes
 
 
 def test_the_rows_that_python_validates_on_are_those_that_are_translated(tmp_path):
@@ -273,7 +273,7 @@ def test_the_rows_that_python_validates_on_are_those_that_are_translated(tmp_pat
 def test_a_run_that_is_not_at_its_end_shows_what_there_is_and_how_to_go_on(place):
     told = (*TINY[:2], f"trainer.max_epochs={EPOCHS}", "callbacks.progress=null", "data=npz")
     rows = ("data.path=rows.npz", "data.val_fraction=0.3", "data.batch_size=16")
-    faulty = ("output.command=test -e mended", "output.on_failure=stop")
+    faulty = ("output.command=test -e fixed", "output.on_failure=stop")
     every = ("output.every_n_epochs=7", "hydra.run.dir=cut")
     ended = run(TRAIN, *told, *rows, *faulty, *every, cwd=place)
     assert ended.status != 0
@@ -289,7 +289,7 @@ def test_a_run_that_is_not_at_its_end_shows_what_there_is_and_how_to_go_on(place
         of_these = [n for n, epoch in enumerate(epochs) if epoch <= 7]
         assert cut["curves"][name] == [[epochs[n] for n in of_these], [values[n] for n in of_these]]
         assert cut["metrics"][name] == values[of_these[-1]]
-    (place / "mended").touch()
+    (place / "fixed").touch()
     command = cut["run"]["resume"].replace("python ", f"{sys.executable} ", 1)
     subprocess.run(command, shell=True, check=True, capture_output=True, timeout=120)
     again = read(place / "cut" / "report.html")

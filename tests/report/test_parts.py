@@ -159,14 +159,14 @@ def falling(values, name="train/loss"):
 def said(run, facts=(), words=None):
     facts = {"rows": {"counts": {"without any": 0}}, **dict(facts)}
     found = warnings(run, facts, words) if words else warnings(run, facts)
-    return [(entry["text"], entry["mend"]) for entry in found]
+    return [(entry["text"], entry["fix"]) for entry in found]
 
 
 def test_a_loss_that_still_falls_asks_for_twice_the_training_that_is_set():
     epochs = falling([100 - n for n in range(50)])
-    (text, mend), *rest = said(described({"trainer": {"max_epochs": 50}}, epochs))
+    (text, fix), *rest = said(described({"trainer": {"max_epochs": 50}}, epochs))
     assert "by 8.6% in the last tenth" in text
-    assert mend == "trainer.max_epochs=100"
+    assert fix == "trainer.max_epochs=100"
     assert not rest
     steps = {"trainer": {"max_epochs": -1, "max_steps": 700}}
     assert said(described(steps, epochs), words=PYTHON)[0][1] == 'trainer__max_steps="1400"'
@@ -176,9 +176,9 @@ def test_a_loss_that_still_falls_asks_for_twice_the_training_that_is_set():
 
 def test_a_held_out_loss_that_rises_asks_for_an_early_stop_unless_the_best_is_kept():
     epochs = falling([5, 4, 3, 2, 1, *(1 + 0.1 * n for n in range(1, 11))], "val/loss")
-    ((text, mend),) = said(described({}, epochs))
+    ((text, fix),) = said(described({}, epochs))
     assert "lowest after epoch 5 of 15 (1), and rose to 2" in text
-    assert mend == "callbacks=early_stopping"
+    assert fix == "callbacks=early_stopping"
     assert said(described({"callbacks": {"best": {"monitor": "val/loss"}}}, epochs))[0][1] == ""
     assert said(described({"embedding": {"space": "diffusion"}}, epochs))[0][1] == ""
 
@@ -201,7 +201,7 @@ def test_a_better_baseline_and_buried_rows_are_told_with_what_is_not_set():
     assert buried[1] == ("embedding.centring=presence embedding.whitening=0 embedding.shared=1.5")
     assert alike[1] == "embedding=even"
     settings = {"embedding": {"centring": "presence", "whitening": 0.0, "shared": 1.5}}
-    assert [mend for _, mend in said(described(settings), facts)] == ["", "", ""]
+    assert [fix for _, fix in said(described(settings), facts)] == ["", "", ""]
     facts["comparable"] |= {"hidden": True, "cosines": {"complete–complete": {"mean": 0.1}}}
     errors["network"] = 0.39
     assert not said(described(settings), facts)

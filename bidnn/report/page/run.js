@@ -43,7 +43,7 @@ function unfinished() {
 function warned() {
   if (!facts.warnings.length) return section("warnings", "Warnings", "", el("p", {}, "None: nothing was warned of in the training, and nothing found here."));
   return section("warnings", "Warnings", "From the training, and from what is measured below.", el("ul", { class: "warnings" }, facts.warnings.map(w => {
-    return el("li", {}, w.text, w.mend ? el("span", { class: "mend" }, "may help: ", el("code", {}, w.mend)) : null);
+    return el("li", {}, w.text, w.fix ? el("span", { class: "fix" }, "may help: ", el("code", {}, w.fix)) : null);
   })));
 }
 

@@ -209,7 +209,7 @@ def test_a_metric_that_does_not_come_is_an_error_not_a_training_that_never_stops
         fit(store, [StopEarly("scroe", first_epoch=2)])
 
 
-def test_targets_out_of_reach_are_told_with_the_setting_that_mends_it(store, caplog):
+def test_targets_out_of_reach_are_told_with_the_setting_that_fixes_it(store, caplog):
     fit(store, [CollapseCheck()], scaling=ScalingKind.standard)
     assert "of the first modality's values lie outside what tanh can output" in caplog.text
     assert "model.output_activation=linear, or scaling=minmax" in caplog.text
