@@ -62,15 +62,17 @@ def run(config: DoctorConfig) -> None:
 def recommended(store: PairStore, seed: int) -> list[str]:
     """The command line of a training with what the findings need, and nothing that is set already.
 
-    Each round composes the settings so far and measures again what depends on them.
+    A recipe that was asked for stays. Each round composes the settings so far and measures again
+    what depends on them.
     """
     given = [o for o in HydraConfig.get().overrides.task if _key(o) not in OWN]
     folders = own_folders()
+    own_recipe = "experiment" in map(_key, given)
     sample = Sample.of_rows(store, FULL.rows, FULL.size, seed)
     for _ in range(ROUNDS):
         plan = plan_of(compose_training(given, {"run_dir": "."}, folders=[*map(Path, folders)]))
-        findings = [missing(store, plan)]
-        if not findings[0].settings and sample.store.is_complete.any():
+        findings = [] if own_recipe else [missing(store, plan)]
+        if not any(f.settings for f in findings) and sample.store.is_complete.any():
             try:
                 findings = of_scale(sample, fitted(sample, plan.scaling), plan)
             except UserError:  # which is among the findings

@@ -76,6 +76,8 @@ def test_rows_that_lack_a_modality_get_the_recipe_for_them(folder):
     more = ("model.hdn=8", "model.rep=4", "trainer.max_epochs=1", "hydra.run.dir=recipe")
     succeed("-m bidnn", *words[1:], *more, cwd=folder)
     assert (folder / "recipe" / "embedding_final.npz").is_file()
+    _, found = doctor(folder, *data[:2], "experiment=crossmodal")
+    assert shlex.split(found["command"])[2:] == [*data[:2], "experiment=crossmodal"]
 
 
 def test_what_no_setting_fixes_is_said_first(folder):
