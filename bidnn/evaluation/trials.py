@@ -78,6 +78,7 @@ def draw_trials(
         panels[0].step(steps, course, where="post", color="C3", linewidth=1.2, zorder=1)
     panels[0].set_title("the best so far", fontsize=10)
     panels[0].set_xlabel("trial")
+    panels[0].set_xlim(-1, max(numbers, default=0.0) + 1)  # failed ones do not widen it
     values = [point.value for point in points if not point.failed and math.isfinite(point.value)]
     if values and min(values) > 0 and max(values) > WIDE * min(values):
         panels[0].set_yscale("log")
@@ -117,7 +118,7 @@ def _against(panel: Any, axis: Axis, points: Sequence[Point], lower: bool) -> No
 def _scatter(panel: Any, places: list[float], points: Sequence[Point], lower: bool) -> None:  # noqa: ANN401 — Matplotlib's
     """Trials that came to their end, later ones darker; pruned and failed ones; the best."""
     kinds = {
-        "came to its end": [not p.failed and not p.pruned for p in points],
+        "came to its end, later ones darker": [not p.failed and not p.pruned for p in points],
         "pruned, with the value that it had": [not p.failed and p.pruned for p in points],
         "failed": [p.failed for p in points],
     }
