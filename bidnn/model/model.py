@@ -251,7 +251,7 @@ class Model(nn.Module):
         """Solves the diffusion head for training rows."""
         assert self.finish.readout is not None
         size = sum(self.halves)
-        sums = [readout.Sums(inputs, size) for inputs in (size // 2, size // 2, 2 * (size // 2))]
+        sums = [readout.Moments(inputs, size) for inputs in (size // 2, size // 2, 2 * (size // 2))]
         rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
         for part in self._blocks(store, rows):
             first, second = (self.on_device(values) for values in store.take(part))

@@ -56,7 +56,7 @@ class Readout(nn.Module):
         alone = left * said[:, :1] + right * said[:, 1:]
         return torch.where(said.all(dim=1, keepdim=True), both, alone)
 
-    def solve(self, first: "Sums", second: "Sums", both: "Sums") -> None:
+    def solve(self, first: "Moments", second: "Moments", both: "Moments") -> None:
         """Finds the corrections.
 
         Args:
@@ -71,8 +71,8 @@ class Readout(nn.Module):
         self.joint.copy_(both.less(corrected).ridge())
 
 
-class Sums:
-    """What ridge regression needs to know of rows, in double precision."""
+class Moments:
+    """Second moments of rows, all that ridge regression needs to know of them, in double precision."""
 
     def __init__(self, inputs: int, targets: int) -> None:
         """Of no rows yet.
@@ -92,9 +92,9 @@ class Sums:
         self.crossed += (inputs.T @ targets).cpu().double()
         self.squares += float(targets.square().sum())
 
-    def less(self, known: Tensor) -> "Sums":
+    def less(self, known: Tensor) -> "Moments":
         """Of the same rows, of what their targets have more than a map (inputs + 1, targets)."""
-        left = Sums(len(self.products) - 1, self.crossed.shape[1])
+        left = Moments(len(self.products) - 1, self.crossed.shape[1])
         explained = self.products @ known
         left.products, left.crossed = self.products, self.crossed - explained
         left.squares = self.squares + float((known * (explained - 2 * self.crossed)).sum())

@@ -10,12 +10,12 @@ from bidnn.errors import UserError
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, Space
 from bidnn.model.model import Model
-from bidnn.model.readout import LEAST, STRENGTHS, Readout, Sums
+from bidnn.model.readout import LEAST, STRENGTHS, Readout, Moments
 
 
 def sums_of(inputs, targets):
     """Counted in two blocks."""
-    sums = Sums(inputs.shape[1], targets.shape[1])
+    sums = Moments(inputs.shape[1], targets.shape[1])
     for block in np.array_split(np.arange(len(inputs)), 2):
         sums.add(torch.from_numpy(inputs[block]), torch.from_numpy(targets[block]))
     return sums
