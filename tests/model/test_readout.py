@@ -10,7 +10,7 @@ from bidnn.errors import UserError
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, Space
 from bidnn.model.model import Model
-from bidnn.model.readout import LEAST, STRENGTHS, Readout, Moments
+from bidnn.model.readout import LEAST, STRENGTHS, Moments, Readout
 
 
 def sums_of(inputs, targets):
