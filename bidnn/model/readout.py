@@ -72,7 +72,7 @@ class Readout(nn.Module):
 
 
 class Moments:
-    """Second moments of rows, all that ridge regression needs to know of them, in double precision."""
+    """Second moments of rows: what ridge regression needs, in double precision."""
 
     def __init__(self, inputs: int, targets: int) -> None:
         """Of no rows yet.

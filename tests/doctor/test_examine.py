@@ -253,7 +253,7 @@ def test_a_sample_is_seeded_said_and_draws_no_global_numbers():
     found, same, other = (
         {f.name: f for f in examine(rows, plan(), effort=few, seed=seed)} for seed in (0, 0, 1)
     )
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002 — the global state is what is looked at
     assert found == same
     assert found["agreement"].figures != other["agreement"].figures
     assert found["range"].sentence.endswith("in 1000 rows drawn from 3000")

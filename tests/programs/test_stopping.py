@@ -29,7 +29,7 @@ def wait_for(path, process):
 def test_a_stream_that_cannot_be_written_troubles_nobody(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
-    for stream in (os.fdopen(writing, "w"), open("/dev/full", "w")):  # noqa: SIM115, PTH123
+    for stream in (os.fdopen(writing, "w"), open("/dev/full", "w")):  # noqa: SIM115, PTH123 — closed below, a device
         lasting = Lasting(stream)
         for _ in range(3):
             assert lasting.write("text\n") == 5

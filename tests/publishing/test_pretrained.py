@@ -55,8 +55,8 @@ def test_tied_weights_are_stored_once(tmp_path):
         write_folder(tmp_path / tying, model, {}, "card")
         with safe_open(tmp_path / tying / "model.safetensors", framework="pt") as file:
             assert file.metadata() == {"format": "pt"}
-            names = [name for name in file.keys() if name.endswith("centre.weight")]  # noqa: SIM118
-            sizes[tying] = sum(np.prod(file.get_slice(n).get_shape()) for n in file.keys())  # noqa: SIM118
+            names = [name for name in file.keys() if name.endswith("centre.weight")]  # noqa: SIM118 — safetensors has no iterator
+            sizes[tying] = sum(np.prod(file.get_slice(n).get_shape()) for n in file.keys())  # noqa: SIM118 — safetensors has no iterator
         assert len(names) == (1 if tying == "tied" else 2)
     assert sizes["untied"] - sizes["tied"] == 2 * 8 * 3
 
@@ -82,7 +82,7 @@ def test_it_loads_in_a_fresh_environment_and_gives_the_same_bytes(net, tmp_path)
         "assert 'huggingface_hub' not in sys.modules and 'lightning' not in sys.modules"
     )
     (tmp_path / "home").mkdir()
-    root = os.path.dirname(os.path.dirname(bidnn.__file__))  # noqa: PTH120
+    root = os.path.dirname(os.path.dirname(bidnn.__file__))  # noqa: PTH120 — text for PYTHONPATH
     clean = {"HOME": str(tmp_path / "home"), "PYTHONPATH": root, "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=clean)
     found = np.load(tmp_path / "z.npz")

@@ -103,7 +103,7 @@ def test_a_resumed_run_is_not_told_again_and_no_byte_depends_on_what_is_said(sai
         torch.manual_seed(3)
         fit(settings(1, **more), faulty)
         assert len(said()) == doctor
-        after = (np.random.random(), torch.rand(()).item())  # noqa: NPY002
+        after = (np.random.random(), torch.rand(()).item())  # noqa: NPY002 — the global state is what is looked at
         resumed = fit(settings(2, resume=True, **more), faulty)
         assert said() == []
         ends[doctor] = after, [p.detach().numpy() for p in resumed.model.parameters()]

@@ -403,14 +403,14 @@ def test_a_training_leaves_the_callers_random_numbers_alone(store, monkeypatch):
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002 — the caller's
     random.seed(5)
-    expected = torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+    expected = torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002 — the global state is what is looked at
     torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002 — the global state is what is looked at
     random.seed(5)
     trained(store)
     assert random.random() == expected[2]
     assert torch.equal(torch.rand(3), expected[0])
-    assert np.array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+    assert np.array_equal(np.random.rand(3), expected[1])  # noqa: NPY002 — the global state is what is looked at
     assert "PL_GLOBAL_SEED" not in os.environ
 
 
