@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidnn.data.ahead import ahead
-from bidnn.data.device import DeviceRows, fits, moved
+from bidnn.data.device import DeviceRows, fits
 from bidnn.data.mapping import let_go
 from bidnn.data.order import Order, Shuffle
 from bidnn.data.store import PairStore
+from bidnn.data.transfers import moved
 from bidnn.errors import UserError
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 16 * 2**20
-GPU_CHUNK_BYTES = 128 * 2**20
+GPU_CHUNK_BYTES = 512 * 2**20
 CHUNK_BATCHES = 64
 
 

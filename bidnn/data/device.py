@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidnn.data.store import PairStore
+from bidnn.data.transfers import moved
 
 SHARE = 0.5
 """Of the device's free memory that rows may take."""
@@ -43,13 +44,6 @@ class DeviceRows:
         """Those rows of all three."""
         numbers = moved(torch.from_numpy(np.ascontiguousarray(rows)), self.first.device)
         return self.first[numbers], self.second[numbers], self.present[numbers]
-
-
-def moved(values: Tensor, device: torch.device) -> Tensor:
-    """Values on a device; a GPU fetches them when it comes to that, and nobody waits for it."""
-    if device.type == "cuda" and values.device.type == "cpu":
-        values = values.pin_memory()
-    return values.to(device, non_blocking=True)
 
 
 def fits(store: PairStore, device: torch.device) -> bool:

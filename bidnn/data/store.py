@@ -155,23 +155,26 @@ class PairStore:
         let_go(self.second)
         return PairStore(first, second, self.present[rows], name=self.name)
 
-    def blocks(self, share: tuple[int, int] = (0, 1), width: int = 0) -> Iterator[slice]:
+    def blocks(
+        self, share: tuple[int, int] = (0, 1), width: int = 0, at_once: int = 1
+    ) -> Iterator[slice]:
         """Cuts the rows into consecutive slices of some 32 MiB of dense features.
 
         Args:
             share: which of how many equal parts of the rows.
             width: the most values that are made of a row at once, if they are more than it has.
+            at_once: how many times as large the slices are.
 
         Raises:
             UserError: as `check_files`, which is asked before each.
         """
         whole = self.part(share)
-        for block in self.cut(whole.stop - whole.start, width):
+        for block in self.cut(whole.stop - whole.start, width, at_once):
             yield slice(whole.start + block.start, whole.start + block.stop)
 
-    def cut(self, count: int, width: int = 0) -> Iterator[slice]:
+    def cut(self, count: int, width: int = 0, at_once: int = 1) -> Iterator[slice]:
         """Cuts so many of the rows likewise, whichever they are; see `blocks`."""
-        size = self.rows_in(BLOCK_BYTES, width)
+        size = self.rows_in(at_once * BLOCK_BYTES, width)
         for start in range(0, count, size):
             self.check_files()
             yield slice(start, min(start + size, count))

@@ -4,7 +4,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +14,14 @@ from torch.nn import functional
 
 from bidnn.data.ahead import made_ahead
 from bidnn.data.store import PairStore
+from bidnn.data.transfers import Lanes, fetched, pinned
 from bidnn.errors import UserError
 from bidnn.model.model import Model
 
-GPU_READERS = 8
+GPU_READERS = 4
 """Threads that read blocks for a GPU, which takes rows faster than one can copy them; at most."""
+GPU_BLOCKS = 2
+"""How many times as large they are, so that each product keeps all of a GPU busy."""
 
 
 class OutputKind(Enum):
@@ -66,9 +68,12 @@ def infer(
     training = model.training
     model.eval()
     try:
-        on_gpu = model.device.type == "cuda"
-        all_of_them = store.blocks(share, model.widest)
-        cut = all_of_them if rows is None else store.cut(len(rows), model.widest)
+        on_gpu, lanes = model.device.type == "cuda", Lanes(model.device)
+        at_once = GPU_BLOCKS if on_gpu else 1
+        if rows is None:
+            cut = store.blocks(share, model.widest, at_once)
+        else:
+            cut = store.cut(len(rows), model.widest, at_once)
         empty = pinned if on_gpu else None
 
         def read(block: slice) -> tuple[slice, Any, Any, Any]:
@@ -81,10 +86,8 @@ def infer(
             cut,
             max(1, min(GPU_READERS, (os.cpu_count() or 1) // 2)) if on_gpu else 1,
         ):
-            first, second, present = (
-                torch.from_numpy(part).to(model.device, non_blocking=True)
-                for part in (left, right, there)
-            )
+            first, second = map(lanes.send, (left, right))
+            present = torch.from_numpy(there)
             with torch.no_grad():
                 if kind is OutputKind.embedding:
                     vectors = model.embed(first, second, present)
@@ -93,8 +96,8 @@ def infer(
                     halves = model.complete(first, second, present)
                 one, other = (half.float() for half in halves)
                 one, other = unit_rows(one, other) if l2_norm else (one, other)
-            begun.append(_on_the_way(block, one, other))
-            if len(begun) > on_gpu:
+            begun.append(_on_the_way(block, (one, other), lanes))
+            if len(begun) > 2 * on_gpu:
                 yield begun.popleft()()
         while begun:
             yield begun.popleft()()
@@ -102,27 +105,11 @@ def infer(
         model.train(training)
 
 
-def pinned(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Memory that a GPU reads and writes by itself, while the processor goes on."""
-    values: NDArray[np.float32] = torch.empty(shape, pin_memory=True).numpy()
-    return values
-
-
-def _on_the_way(rows: slice, left: Tensor, right: Tensor) -> Callable[[], Block]:
+def _on_the_way(rows: slice, halves: tuple[Tensor, Tensor], lanes: Lanes) -> Callable[[], Block]:
     """A block whose values may still be on their way from a GPU; called, it waits for them."""
-    if left.device.type != "cuda":
-        return partial(Block, rows, left.numpy(), right.numpy())
-    halves = [torch.from_numpy(pinned(tuple(part.shape))) for part in (left, right)]
-    for half, part in zip(halves, (left, right), strict=True):
-        half.copy_(part, non_blocking=True)
-    there = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's own
-    there.record()
-
-    def wait() -> Block:
-        there.synchronize()
-        return Block(rows, *(half.numpy() for half in halves))
-
-    return wait
+    with lanes.outwards(*halves):
+        left, right = map(fetched, halves)
+    return lambda: Block(rows, left().numpy(), right().numpy())
 
 
 def embed(

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore, Reading
+from bidnn.data.transfers import moved
 from bidnn.errors import UserError
 from bidnn.model import readout, sharing
 from bidnn.model.finishing import (
@@ -168,7 +169,7 @@ class Model(nn.Module):
         Args:
             first: (rows, mod1size), unscaled; rows that are not present are ignored.
             second: (rows, mod2size), likewise.
-            present: (rows, 2) bool.
+            present: (rows, 2) bool; of the CPU, where nothing waits for a GPU to look at them.
 
         Returns:
             (rows, rep), in the space of the inputs (rows, mod1size + mod2size); zero where both
@@ -176,9 +177,10 @@ class Model(nn.Module):
 
         Section 3 of Vukotić et al., ICMR 2016.
         """
+        incomplete, present = _any_missing(present), moved(present, first.device)
         if self.finish.config.space is Space.diffusion:
             present = self.telling(first, second, present)
-        vectors = self._halves(first, second, present, self.missing)
+        vectors = self._halves(first, second, present, self.missing, incomplete=incomplete)
         finished: Tensor = self.finish(vectors, present, self.missing)
         return finished
 
@@ -304,7 +306,9 @@ class Model(nn.Module):
                 for strategy in ways:
                     alike = STRATEGIES if len(ways) == 1 else (strategy,)
                     with torch.no_grad():
-                        vectors = self._halves(first, second, present, strategy)
+                        vectors = self._halves(
+                            first, second, present, strategy, incomplete=kind != 0
+                        )
                     yield kind, [STRATEGIES.index(way) for way in alike], vectors.cpu().double()
 
     @staticmethod
@@ -318,15 +322,30 @@ class Model(nn.Module):
         return torch.from_numpy(values).to(self.device)
 
     def _halves(
-        self, first: Tensor, second: Tensor, present: Tensor, strategy: MissingStrategy
+        self,
+        first: Tensor,
+        second: Tensor,
+        present: Tensor,
+        strategy: MissingStrategy,
+        *,
+        incomplete: bool,
     ) -> Tensor:
+        """The vectors, not finished.
+
+        Args:
+            first: as of `embed`.
+            second: likewise.
+            present: likewise, on the device of both.
+            strategy: what stands for a missing modality.
+            incomplete: whether any row may miss one.
+        """
         if self.finish.config.space is Space.diffusion:
             return self._coordinates(first, second, present)
         # Unlike the original: a row without any modality is zero, not an encoding of zeros.
         first, second = self.scale(first, second)
         network, inputs = self.network, self.finish.config.space is Space.inputs
         translates = inputs or strategy is MissingStrategy.translate
-        if translates and not network.fills_missing and _any_missing(present):
+        if translates and not network.fills_missing and incomplete:
             first = torch.where(present[:, :1], first, network.translate(second=second))
             second = torch.where(present[:, 1:], second, network.translate(first=first))
             present = present.any(dim=1, keepdim=True).expand(-1, 2)
@@ -362,13 +381,13 @@ class Model(nn.Module):
         Args:
             first: (rows, mod1size), unscaled; rows that are not present are ignored.
             second: (rows, mod2size), likewise.
-            present: (rows, 2) bool.
+            present: (rows, 2) bool; of the CPU as well.
 
         Returns:
             Both modalities in the units of the data (under `unit` scaling translated rows have the
             units of the scaled ones); zero where both are missing.
         """
-        has_first, has_second = present[:, :1], present[:, 1:]
+        has_first, has_second = torch.split(moved(present, first.device), 1, dim=1)
         scaled = self.scale(first, second)
         to_first = self.first_scaler.inverse(self.network.translate(second=scaled[1]))
         to_second = self.second_scaler.inverse(self.network.translate(first=scaled[0]))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
-from bidnn.data.device import moved
+from bidnn.data.transfers import moved
 from bidnn.errors import UserError
 from bidnn.training.captured import Captured
 from bidnn.training.optimizers import OptimizerConfig
@@ -47,6 +47,8 @@ class CompiledSteps:
         config: OptimizerConfig,
         batch: int,
         average: Callable[[Tensor], None] | None = None,
+        *,
+        bf16: bool = False,
     ) -> None:
         """Compiles nothing yet; the first batch does.
 
@@ -58,6 +60,8 @@ class CompiledSteps:
             batch: rows of a batch.
             average: makes of all gradients, one below the other, their mean over processes; None:
                 there is one process.
+            bf16: the objective takes products in bf16. The update then writes linear layers'
+                weights as the next step's products read them, besides those in fp32.
 
         Raises:
             ValueError: if there is no C++ compiler, which compiling for the CPU needs.
@@ -68,6 +72,15 @@ class CompiledSteps:
         check_compiler(device)
         values = [parameter.detach() for parameter in parameters]
         states = [config.state(optimizer, parameter) for parameter in parameters]
+        rounded = _linear(network) if bf16 else frozenset()
+        self._rounded = [
+            (value.bfloat16(), value) if name in rounded else None
+            for name, value in zip(names, values, strict=True)
+        ]
+        read = [
+            value if pair is None else pair[0]
+            for value, pair in zip(values, self._rounded, strict=True)
+        ]
         self._batch = batch
         self._rate = torch.zeros((), device=device)
         self._compiles = True
@@ -77,47 +90,64 @@ class CompiledSteps:
         self._step: Callable[..., tuple[Tensor, Terms]]
 
         def losses_of(
-            values: list[Tensor],
+            read: list[Tensor],
             *batch: Any,  # noqa: ANN401 — two tensors, then tensors or None
         ) -> tuple[Tensor, Terms]:
             def call(*inputs: Tensor) -> Any:  # noqa: ANN401 — whatever it gives
-                return functional_call(network, dict(zip(names, values, strict=True)), inputs)
+                return functional_call(network, dict(zip(names, read, strict=True)), inputs)
 
             losses = objective(call, *batch)
             return losses["loss"], losses
 
+        def change(
+            values: list[Tensor],
+            read: list[Tensor],
+            gradients: Sequence[Tensor],
+            states: list[list[Tensor]],
+            rate: Tensor,
+        ) -> None:
+            for value, seen, gradient, state in zip(values, read, gradients, states, strict=True):
+                config.update(value, gradient.to(value.dtype), state, rate)
+                if seen is not value:
+                    seen.copy_(value)
+
         def step(
-            values: list[Tensor], states: list[list[Tensor]], rate: Tensor, *batch: Tensor | None
+            values: list[Tensor],
+            read: list[Tensor],
+            states: list[list[Tensor]],
+            rate: Tensor,
+            *batch: Tensor | None,
         ) -> tuple[Tensor, Terms]:
-            gradients, losses = grad(losses_of, has_aux=True)(values, *batch)
-            for value, gradient, state in zip(values, gradients, states, strict=True):
-                config.update(value, gradient, state, rate)
+            gradients, losses = grad(losses_of, has_aux=True)(read, *batch)
+            change(values, read, gradients, states, rate)
             return torch.stack(list(losses.values())), dict(losses)
 
-        def gradients_of(
-            values: list[Tensor], *batch: Tensor | None
-        ) -> tuple[Tensor, Tensor, Terms]:
-            gradients, losses = grad(losses_of, has_aux=True)(values, *batch)
-            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        def gradients_of(read: list[Tensor], *batch: Tensor | None) -> tuple[Tensor, Tensor, Terms]:
+            gradients, losses = grad(losses_of, has_aux=True)(read, *batch)
+            flat = torch.cat([gradient.reshape(-1).float() for gradient in gradients])
             return flat, torch.stack(list(losses.values())), dict(losses)
 
         def update(
-            values: list[Tensor], states: list[list[Tensor]], rate: Tensor, flat: Tensor
+            values: list[Tensor],
+            read: list[Tensor],
+            states: list[list[Tensor]],
+            rate: Tensor,
+            flat: Tensor,
         ) -> None:
             parts = torch.split(flat, [value.numel() for value in values])
-            for value, part, state in zip(values, parts, states, strict=True):
-                config.update(value, part.view_as(value), state, rate)
+            gradients = [part.view_as(value) for part, value in zip(parts, values, strict=True)]
+            change(values, read, gradients, states, rate)
 
         def step_together(*batch: Tensor | None) -> tuple[Tensor, Terms]:
-            flat, losses, named = first_half(values, *batch)
+            flat, losses, named = first_half(read, *batch)
             assert average is not None
             average(flat)
-            second_half(values, states, self._rate, flat)
+            second_half(values, read, states, self._rate, flat)
             return losses, named
 
         compiled = partial(torch.compile, dynamic=False, fullgraph=True, options=OPTIONS)
         if average is None:
-            self._step = partial(compiled(step), values, states, self._rate)
+            self._step = partial(compiled(step), values, read, states, self._rate)
         else:
             first_half, second_half = compiled(gradients_of), compiled(update)
             self._step = step_together
@@ -154,6 +184,9 @@ class CompiledSteps:
         assert rates is not None
         batches = zip(rates, *(_cut(kind, len(rates), self._batch) for kind in rows), strict=True)
         together = []
+        for pair in self._rounded:  # others may have changed the weights since the last chunk
+            if pair is not None:
+                pair[0].copy_(pair[1])
         # The first step looks at everything that its code depends on, and compiles other code if
         # that has changed. Nothing changes it between the steps of a chunk, and all batches are
         # alike, so that the others need not: looking takes 7 % of a small step.
@@ -168,6 +201,16 @@ class CompiledSteps:
                     unchecked.enter_context(torch.compiler.set_stance(skip_guard_eval_unsafe=True))
         self.names = list(named)
         return torch.stack(together)
+
+
+def _linear(network: nn.Module) -> frozenset[str]:
+    """Names of the weights and biases of linear layers, which autocast would round in each use."""
+    layers = [
+        (room, layer) for room, layer in network.named_modules() if isinstance(layer, nn.Linear)
+    ]
+    return frozenset(
+        f"{room}.{name}" for room, layer in layers for name, _ in layer.named_parameters()
+    )
 
 
 def _cut(part: Tensor | None, count: int, batch: int) -> Sequence[Tensor | None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
+from bidnn.data.transfers import fetched
 from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model
@@ -79,7 +80,7 @@ class TrainingModule(LightningModule):
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
         self._sums = {"train": Sums(), "val": Sums()}
-        self._unchecked: tuple[Tensor, int] | None = None
+        self._unchecked: tuple[Callable[[], Tensor], int] | None = None
         self._seed_of = (-1, 0)
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
@@ -185,6 +186,7 @@ class TrainingModule(LightningModule):
                 self.optimizer,
                 len(rows[0]) // count,
                 self._average if self.trainer.world_size > 1 else None,
+                bf16=self._bf16,
             )
         rates, schedule = [], self._schedule()
         for _ in range(count):
@@ -231,13 +233,14 @@ class TrainingModule(LightningModule):
         before, self._unchecked = self._unchecked, None
         losses = self._sums["train"].add(names, terms, rows)
         self._check_losses(before)
-        self._unchecked = losses, number
+        self._unchecked = fetched(losses), number
         if self.device.type == "cpu" or number + len(terms) >= self._data().batches:
             self._check_losses(self._unchecked)
 
-    def _check_losses(self, unchecked: tuple[Tensor, int] | None) -> None:
+    def _check_losses(self, unchecked: tuple[Callable[[], Tensor], int] | None) -> None:
         if unchecked is not None:
-            self._check(lost_loss(*unchecked))
+            losses, number = unchecked
+            self._check(lost_loss(losses(), number))
 
     def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
         """What the loss is told of the rows besides their features; an own loss takes `present`."""

@@ -72,3 +72,30 @@ def test_recorded_steps_are_the_steps(monkeypatch, config):
         assert torch.equal(one, two)
     assert own[2] == [0] * 4  # the random numbers of a chunk come from one seed
     assert other[2] == [*range(8)] * 3 + [*range(3)]
+
+
+def test_weights_kept_rounded_give_the_steps_of_rounding_in_each_use(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    generator = np.random.default_rng(0)
+    rows = [torch.from_numpy(generator.normal(size=(64, n)).astype("f4")) for n in (5, 3)]
+
+    def objective(call, first, second, present):
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            return pair_loss(call(first, second), first, second, LossConfig(), present)
+
+    def train(*, kept):
+        torch.manual_seed(0)
+        network = Network(5, 3, NetworkConfig(hdn=6, rep=4, dropout=0.0, tied=False))
+        config = SgdConfig()
+        optimizer = config.build(network.parameters())
+        steps = CompiledSteps(network, objective, optimizer, config, 8, bf16=kept)
+        losses = [steps([0.1] * 8, [*rows, None], lambda _: None)]
+        with torch.no_grad():  # as a callback that averages weights would
+            for values in network.parameters():
+                values.mul_(0.5)
+        losses.append(steps([0.1] * 8, [*rows, None], lambda _: None))
+        return torch.cat(losses), torch.cat([p.detach().ravel() for p in network.parameters()])
+
+    for own, other in zip(train(kept=True), train(kept=False), strict=True):
+        assert own.dtype == torch.float32
+        assert torch.equal(own, other)
