@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from bidnn.data.sources import ArraySource
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.model.inference import embed
+from bidnn.training import tensorboard
 from bidnn.training.callbacks.histograms import Histograms
 from bidnn.training.callbacks.pictures import GAP, Pictures, as_pictures, draw
 from bidnn.training.callbacks.projector import Projector
 from bidnn.training.given import Given
+from bidnn.training.tensorboard import TensorBoard
 from tests.training.boards import board, curves, events, hparams_tab, named
 from tests.training.fitting import run, settings
 
@@ -82,6 +85,24 @@ def test_curves_are_what_csv_has_and_nothing_is_an_epoch(whole):
         assert len(expected) == 4
         assert [step for step, _ in found[tag]] == [step for step, _ in expected]
         assert [v for _, v in found[tag]] == pytest.approx([v for _, v in expected], rel=1e-6)
+
+
+def test_points_written_together_have_the_steps_and_times_that_they_were_logged_at(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tensorboard, "WAITING", 1e9)
+    logger = TensorBoard(str(tmp_path), name="", version="tensorboard")
+    times = []
+    for step in range(4):
+        times.append(time.time())
+        logger.log_metrics({"train/loss": float(step)}, step)
+        times.append(time.time())
+        time.sleep(0.01)
+    logger.save()
+    points = events(tmp_path).Scalars("train/loss")
+    assert [(point.step, point.value) for point in points] == [(n, float(n)) for n in range(4)]
+    for point, before, after in zip(points, times[::2], times[1::2], strict=True):
+        assert before <= point.wall_time <= after
 
 
 def test_the_last_value_of_each_is_the_final_metric_and_the_objective_is_first(whole):
