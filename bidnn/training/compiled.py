@@ -242,6 +242,20 @@ def check_compiler(device: torch.device) -> None:
         )
 
 
+def try_compiler(device: torch.device) -> str | None:
+    """Why nothing can be compiled for a device; None if it can.
+
+    A compiler may be there without what it needs, such as Python's headers.
+    """
+    if not has_compiler(device):
+        return "there is no C++ compiler"
+    try:
+        torch.compile(torch.sin, dynamic=False)(torch.zeros(8, device=device))
+    except Exception as error:  # noqa: BLE001 — torch wraps what a compiler says in many kinds
+        return str(error).strip().splitlines()[0]
+    return None
+
+
 def has_compiler(device: torch.device) -> bool:
     """Whether steps can be compiled for a device; torch brings what a GPU needs."""
     return device.type != "cpu" or any(map(shutil.which, ("g++", "clang++", "c++")))

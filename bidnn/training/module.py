@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -14,19 +15,19 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
 from bidnn.data.transfers import fetched
-from bidnn.losses import Loss
+from bidnn.losses import Loss, LossConfig
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model
 from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
-from bidnn.training.compiled import CompiledSteps, compiled_loss
+from bidnn.training.compiled import CompiledSteps, compiled_loss, try_compiler
 from bidnn.training.diverging import DivergedError, lost_loss, lost_weight
 from bidnn.training.history import History
 from bidnn.training.loggers import count_rows, event_files
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.resuming import check_steps
-from bidnn.training.speed import SpeedConfig
+from bidnn.training.speed import WORTH_S, SpeedConfig
 from bidnn.training.stepping import count_step
 from bidnn.training.sums import Sums, Terms
 
@@ -74,6 +75,7 @@ class TrainingModule(LightningModule):
         self.speed = speed or SpeedConfig()
         self.words = words
         self._bf16 = False
+        self.compiles = self.speed.compile
         self._compiled: CompiledSteps | None = None
         self._objective: Callable[..., Terms] = self._losses
         self.save_hyperparameters(describe_model(model), logger=False)
@@ -120,10 +122,34 @@ class TrainingModule(LightningModule):
         self.trainer.callback_metrics.update(self._resumed)
 
     def on_train_start(self) -> None:
-        """Decides on the precision, now that the device is known."""
+        """Decides on the arithmetic, now that the device is known."""
         self._bf16 = self.speed.takes_bf16(self.operations(self._data().batch_size), self.device)
-        if self.automatic_optimization and self.speed.compile:
+        if self.compiles is None:
+            self.compiles = not self.automatic_optimization and self._worth_compiling()
+        if self.automatic_optimization and self.compiles:
             self._objective = compiled_loss(self._losses, self.device)
+
+    def _worth_compiling(self) -> bool:
+        """Whether steps that nobody asked to be compiled are: ours, with an end that is known."""
+        trainer = self.trainer
+        # Under `trainer.max_time` Lightning looks at the clock at each step, one by one.
+        ends = not any(isinstance(c, EarlyStopping) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by Trainer
+        known = type(self.loss) is LossConfig and ends
+        operations = self.operations(self._data().batch_size)
+        saved = self.speed.saves(self.steps(), operations, self.device) if known else 0.0
+        if saved < WORTH_S:
+            return False
+        lacking = try_compiler(self.device)
+        if not trainer.strategy.reduce_boolean_decision(lacking is None):
+            log.info("steps are not compiled: %s", lacking or "another process cannot")
+            return False
+        log.info(
+            "steps are compiled, which saves %.0f s or more of the training; %s leaves them as "
+            "they are",
+            saved,
+            self.words("speed", "plain"),
+        )
+        return True
 
     def training_step(self, batch: Chunk, number: int) -> Terms | None:
         """One optimiser step, or one for each batch of the chunk.
@@ -153,7 +179,7 @@ class TrainingModule(LightningModule):
             count = min(count, max(1, self.trainer.max_steps - self.trainer.global_step))
         parts = (*self.model.scale(chunk.first, chunk.second), *self._known(chunk))
         rows = [None if part is None else part[: count * chunk.batch] for part in parts]
-        if self.speed.compile:
+        if self.compiles:
             names, terms = self._compiled_steps(rows, before, count)
         else:
             names, terms = self._plain_steps(rows, before, count)
@@ -381,6 +407,7 @@ class TrainingModule(LightningModule):
         checkpoint["history"] = self.history.state()
         checkpoint["events"] = event_files(self.loggers) if self.global_rank == 0 else []
         checkpoint["one_by_one"] = self.automatic_optimization
+        checkpoint["compiled"] = self.compiles
         checkpoint["batches_per_chunk"] = self._data().batches_per_chunk
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -396,6 +423,8 @@ class TrainingModule(LightningModule):
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
         check_weights("the checkpoint to resume", self.state_dict(), checkpoint["state_dict"])
+        if self.speed.compile is None:
+            self.compiles = checkpoint.get("compiled")  # not there in those of earlier versions
         chunk = self._data().batches_per_chunk
         check_steps(checkpoint, self.automatic_optimization, chunk)
 

@@ -19,6 +19,15 @@ THREADED_STEP = 1e9
 MOST_THREADS = 1024
 """More than any machine gains by; with some 30 000 the system has no room for them."""
 
+WORTH_S = 60.0
+"""Seconds that compiled steps must save in a training; compiling takes 10 to 30."""
+
+SAVED_S = {"cpu": 5e-4, "cuda": 2e-3}
+"""What a compiled step saves, of any size, at least (docs/speed.md)."""
+
+SAVED_BY_SIZE_S = 5e-13
+"""What it saves on a CPU besides, for each floating-point operation."""
+
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 """Of the CPU; with either of them bf16 products were 2 to 3 times as fast as fp32's."""
 
@@ -33,17 +42,20 @@ class Bf16(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class SpeedConfig:
-    """The defaults are plain fp32 arithmetic, operation by operation.
+    """The defaults are fp32 arithmetic, operation by operation where that is not much slower.
 
     Attributes:
         compile: each optimiser step is one compiled function; costs some 10 to 30 seconds once.
+            null: where that saves a minute at least. It is estimated from the number of steps and
+            their size alone, not from the time that they take, so that the same settings give
+            the same bytes; a run that is resumed keeps to what it began with.
         bf16: matrix products in bf16; weights, gradients' sums and the loss stay fp32.
         threads: of the CPU; null: one, unless a step is large enough to gain by more and
             processors are free: on a busy machine, waiting for each other costs threads more
             than they gain.
     """
 
-    compile: bool = False
+    compile: bool | None = None
     bf16: Bf16 = Bf16.never
     threads: int | None = None
 
@@ -57,6 +69,18 @@ class SpeedConfig:
             raise UserError(
                 f"speed.threads={self.threads}: must be in [1, {MOST_THREADS}], or null"
             )
+
+    @staticmethod
+    def saves(steps: int, operations: float, device: torch.device) -> float:
+        """Seconds that compiled steps save in a training, at least, without their compiling.
+
+        Args:
+            steps: of the whole training.
+            operations: floating-point operations of each.
+            device: where they are done.
+        """
+        by_size = SAVED_BY_SIZE_S * operations if device.type == "cpu" else 0.0
+        return steps * (SAVED_S.get(device.type, 0.0) + by_size)
 
     def takes_bf16(self, operations: float, device: torch.device) -> bool:
         """Whether products are in bf16.

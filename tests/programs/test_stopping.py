@@ -18,7 +18,7 @@ from tests.programs.test_faults import command_lines
 
 pytestmark = pytest.mark.slow
 TRAIN = "scripts/train.py"
-SHORT = (*TINY, "callbacks.report=null", "logger=none")
+SHORT = (*TINY, "callbacks.report=null", "logger=none", "speed=plain")
 
 
 def wait_for(path, process):

@@ -1,15 +1,18 @@
 """The fast paths give what the plain one gives."""
 
+import logging
 import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from bidnn.data import datamodule
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
+from bidnn.training import speed as rooms
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
 from bidnn.training.speed import Bf16, SpeedConfig, choose_threads
 from tests.training.fitting import run, settings
@@ -150,3 +153,75 @@ def test_threads_are_taken_for_large_steps_on_free_processors_only(
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     assert choose_threads(operations, 8) == threads
+
+
+class Own(LossConfig):
+    """A loss that nobody knows to compile."""
+
+
+def broken(*_, **__):
+    raise RuntimeError("fatal error: Python.h: No such file\nand much more")
+
+
+@pytest.fixture
+def takes(monkeypatch, caplog):
+    """Whether a training of 30 steps compiles them, if each saves ten seconds, and what it says."""
+    monkeypatch.setattr(rooms, "SAVED_S", {"cpu": 10.0})
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    caplog.set_level(logging.INFO)
+    draw = np.random.default_rng(0).normal(size=(2, 80, 4)).astype("f4")
+    store = PairStore(*draw, np.ones((80, 2), dtype=bool))
+
+    def take(watching=(), **more):
+        caplog.clear()
+        module = run(store, settings(**more), callbacks=watching).module
+        return module.compiles, [line for line in caplog.messages if "compiled" in line]
+
+    return take
+
+
+def test_steps_are_compiled_where_that_saves_a_minute_and_a_resumed_run_keeps_to_it(
+    takes, tmp_path
+):
+    kind = "bidnn.training.callbacks.checkpoints.Checkpoints"
+    checkpoint = {"_target_": kind, "folder": str(tmp_path), "every_n_epochs": 1}
+    folder = {"run_dir": str(tmp_path), "callbacks": {"checkpoint": checkpoint}}
+    compiled, (line, _) = takes(**folder)
+    assert compiled
+    assert line.startswith("steps are compiled, which saves 300 s or more of the training; speed=")
+    rooms.SAVED_S["cpu"] = 0.5
+    assert not takes(epochs=4)[0]
+    assert takes(epochs=4, resume=True, **folder)[0]
+    assert not takes(epochs=5, resume=True, speed=SpeedConfig(compile=False), **folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"watching": [EarlyStopping("train/loss")]}, []),
+        ({"trainer": {"max_time": "00:01:00:00"}}, []),
+        ({"trainer": {"log_every_n_steps": 1}}, []),  # one by one, for who looks at them
+        ({"loss": Own()}, []),
+        ({"speed": SpeedConfig(compile=False)}, []),
+    ],
+)
+def test_steps_are_not_compiled_where_nobody_knows_what_it_saves(takes, more, says):
+    assert takes(**more) == (False, says)
+
+
+def test_without_a_compiler_that_works_it_says_so_and_goes_on(takes, monkeypatch):
+    monkeypatch.setattr(torch, "compile", broken)
+    assert takes() == (
+        False,
+        ["steps are not compiled: fatal error: Python.h: No such file"],
+    )
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert takes() == (False, ["steps are not compiled: there is no C++ compiler"])
+
+
+def test_what_compiled_steps_save_is_by_their_number_and_size():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert SpeedConfig.saves(120_000, 0.0, cpu) == pytest.approx(60.0)
+    assert SpeedConfig.saves(5_000, 2e10, cpu) == pytest.approx(52.5)
+    assert SpeedConfig.saves(30_000, 2e10, gpu) == pytest.approx(60.0)
+    assert SpeedConfig.saves(30_000, 2e10, torch.device("mps")) == 0.0

@@ -22,8 +22,8 @@ WORTH_S = 120.0
 class Hurry(Callback):
     """Measures the first seconds of a training, once.
 
-    Nothing is changed by itself: compiled steps round otherwise, and the same settings would give
-    other bytes on a faster machine.
+    Nothing is changed by what it measures: compiled steps round otherwise, and the same settings
+    would give other bytes on a faster machine (`speed.compile` says what is chosen without it).
     """
 
     by_chunks = True
@@ -50,7 +50,7 @@ class Hurry(Callback):
         if self._said or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TrainingModule)
-        if pl_module.speed.compile or not has_compiler(pl_module.device):
+        if pl_module.compiles or not has_compiler(pl_module.device):
             self._said = True
             return
         now = time.monotonic()
