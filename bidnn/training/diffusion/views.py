@@ -18,7 +18,11 @@ from bidnn.training.diffusion.graphs import Rows, nearest, unit
 log = logging.getLogger(__name__)
 
 CHOOSING = 2000
-"""Complete rows that the preparation is chosen by."""
+"""Complete rows at most that the preparation is chosen by."""
+FEWEST = 12
+"""Complete rows below which nothing is chosen."""
+PER_NEIGHBOUR = 6
+"""Complete rows for each neighbour that is looked at: of few, only the very nearest are near."""
 EVENED = 2048
 """Columns beyond which strong components are left as they are, for the time that it takes."""
 TRANSFORMS = ("none", "standard", "unit", "sqrt", "log_ratio")
@@ -100,7 +104,7 @@ def choose_views(parts: list[Rows], there: NDArray[np.bool_]) -> tuple[View, Vie
     both = both[:: -(-len(both) // CHOOSING)] if len(both) else both
     own = [part[has] for part, has in zip(parts, there.T, strict=True)]
     plain = [View.of(values, "none") for values in own]
-    if len(both) <= 2 * NEIGHBOURS:
+    if len(both) < FEWEST:
         return plain[0], plain[1]
     tried = [[View.of(v, name) for name in TRANSFORMS if _suits(name, v)] for v in own]
     best = _best(tried, parts, both)
@@ -122,7 +126,8 @@ def _best(tried: list[list[View]], parts: list[Rows], both: NDArray[np.int64]) -
         [view.prepare(part[both]) for view in views]
         for views, part in zip(tried, parts, strict=True)
     ]
-    near = [[nearest(rows, None, NEIGHBOURS)[1] for rows in side] for side in prepared]
+    count = min(NEIGHBOURS, len(both) // PER_NEIGHBOUR)
+    near = [[nearest(rows, None, count)[1] for rows in side] for side in prepared]
     pairs = list(product(range(len(tried[0])), range(len(tried[1]))))
     scores = [agreement(near[0][one], near[1][other]) for one, other in pairs]
     chosen = pairs[int(np.argmax(scores))]
