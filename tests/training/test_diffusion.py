@@ -18,7 +18,7 @@ from bidnn.network import Outputs
 from bidnn.programs.controls import knn
 from bidnn.training.diffusion import coordinates, graphs
 from bidnn.training.diffusion import layout as layouts
-from bidnn.training.diffusion.completion import completed, predicted
+from bidnn.training.diffusion.completion import certainty, completed, predicted
 from bidnn.training.diffusion.coordinates import diffusion_coordinates
 from bidnn.training.diffusion.graphs import affinities, unit, walk
 from bidnn.training.diffusion.layout import NEAREST, RADIUS, layout
@@ -153,6 +153,12 @@ def test_the_view_under_which_the_modalities_agree_is_chosen():
     first = np.concatenate([hidden, loud], axis=1)
     views = choose_views([first, hidden], np.ones((300, 2), dtype=bool))
     assert views[0].transform == "standard" or views[0].exponent >= 0.5
+    # Few complete rows are enough to tell that much, those that are too few leave all as it is.
+    few = np.ones((300, 2), dtype=bool)
+    few[18:, 1] = False
+    assert choose_views([first, hidden], few)[0].transform == "standard"
+    few[11:, 1] = False
+    assert [view.transform for view in choose_views([first, hidden], few)] == ["none", "none"]
     quiet = views[0].prepare(first), views[1].prepare(hidden)
     near = [graphs.nearest(rows, None, 10)[1] for rows in quiet]
     plain = graphs.nearest(unit(first - first.mean(axis=0)), None, 10)[1]
@@ -194,6 +200,40 @@ def test_complete_rows_stay_as_they_are_when_others_are_completed():
     expected = np.concatenate(parts, axis=1)[both] / np.sqrt(2)
     np.testing.assert_allclose(whole[both], expected, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1.0, rtol=1e-5)
+
+
+def test_completed_rows_count_as_complete_ones_are_many():
+    there = np.ones((20, 2), dtype=bool)
+    np.testing.assert_array_equal(certainty(there), 1.0)
+    there[4:12, 0] = there[12:, 1] = False
+    np.testing.assert_allclose(certainty(there), [1.0] * 4 + [0.5**0.5] * 16)
+    there[4:10] = True
+    np.testing.assert_array_equal(certainty(there), 1.0)  # ten of each
+    there[:10, 0] = False
+    np.testing.assert_array_equal(certainty(there), 0.0)
+
+
+def test_an_edge_between_guesses_counts_as_the_root_of_the_ratio_of_complete_rows(monkeypatch):
+    store, _ = clustered(100, missing=0.8)
+    graph = {}
+
+    def kept(whole, size):
+        graph["whole"] = whole.toarray()
+        return np.zeros((whole.shape[0], size), dtype=np.float32)
+
+    monkeypatch.setattr(coordinates, "placed", kept)
+    rows, there = np.arange(100), store.present
+    diffusion_coordinates(store, rows, 4)
+    parts = list(store.take(slice(None)))
+    views = choose_views(parts, there)
+    prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
+    joined = affinities(completed(prepared, there), np.ones(100, dtype=bool)).toarray()
+    own = sum(affinities(part, has) for part, has in zip(prepared, there.T, strict=True)).toarray()
+    whole = there.all(axis=1)
+    ends = whole[:, None].astype(int) + whole  # 20 rows are complete, 80 are not
+    expected = own + joined * np.choose(ends, [0.5, 0.5**0.5, 1.0])
+    np.testing.assert_allclose(graph["whole"], expected, rtol=1e-5, atol=1e-9)
+    assert joined[ends == 0].any()
 
 
 @pytest.mark.parametrize("sample", [8192, 40], ids=["all", "extended"])

@@ -34,6 +34,26 @@ def completed(prepared: list[Rows], there: NDArray[np.bool_]) -> Rows:
     return unit(np.concatenate([unit(half) for half in halves], axis=1))
 
 
+def certainty(there: NDArray[np.bool_]) -> Rows:
+    """How much a row counts among completed ones.
+
+    Predictions that are learned from few rows err alike, so that guesses lie nearer to each other
+    than what they stand for. Where complete rows are fewer than others, an edge between two of the
+    others, whose weight is the product of both, counts as the root of the ratio.
+
+    Args:
+        there: (rows, 2) bool.
+
+    Returns:
+        (rows,) in [0, 1]; 1 for complete rows.
+    """
+    whole = there[:, 0] & there[:, 1]
+    complete = int(whole.sum())
+    others = max(len(whole) - complete, 1)
+    counts = np.where(whole, 1.0, min(complete / others, 1.0) ** 0.25)
+    return np.asarray(counts, dtype=np.float32)
+
+
 def predicted(source: Rows, target: Rows, queries: Rows) -> Rows:
     """What the target is for queries, from pairs of source and target."""
     from scipy.optimize import nnls

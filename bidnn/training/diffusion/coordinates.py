@@ -1,22 +1,23 @@
 """Where rows lie among their neighbours in both modalities: what the diffusion head learns.
 
 A graph joins each row to its nearest rows in every modality that it has, and to those that are
-nearest in both, where a missing one is predicted from the other. The leading eigenvectors of a
-random walk on it, each times a power of its eigenvalue, are the rows' diffusion coordinates
-(Coifman and Lafon, Applied and Computational Harmonic Analysis 21(1), 2006); beside them is where
-a layout of the graph puts a row. They hold what neighbourhoods say of a row, with one modality as
-with two; a network that predicts them from either modality embeds new rows without the rows that it
-was trained on.
+nearest in both, where a missing one is predicted from the other; such guesses count the less, the
+fewer rows they are learned from. The leading eigenvectors of a random walk on it, each times a
+power of its eigenvalue, are the rows' diffusion coordinates (Coifman and Lafon, Applied and
+Computational Harmonic Analysis 21(1), 2006); beside them is where a layout of the graph puts a row.
+They hold what neighbourhoods say of a row, with one modality as with two; a network that predicts
+them from either modality embeds new rows without the rows that it was trained on.
 """
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from bidnn.data.store import PairStore
 from bidnn.evaluation.agreement import NEIGHBOURS
-from bidnn.training.diffusion.completion import completed
+from bidnn.training.diffusion.completion import certainty, completed
 from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
 from bidnn.training.diffusion.layout import layout
 from bidnn.training.diffusion.views import View, choose_views
@@ -52,7 +53,8 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
     views = choose_views(parts, there)
     prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
     everyone = np.ones(len(sample), dtype=bool)
-    graph: Any = affinities(completed(prepared, there), everyone)
+    counts = sparse.diags_array(certainty(there))
+    graph: Any = counts @ affinities(completed(prepared, there), everyone) @ counts
     for part, has in zip(prepared, there.T, strict=True):
         graph = graph + affinities(part, has)
     inner = placed(graph, size)
