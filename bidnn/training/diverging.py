@@ -1,8 +1,11 @@
 """Losses and weights that are no longer finite, and what helps."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from bidnn.data.transfers import fetched
 from bidnn.errors import UserError
 from bidnn.model.model import Model
 from bidnn.training.advice import Words, offer
@@ -28,6 +31,34 @@ class DivergedError(UserError):
             f"{what.format(epoch=epoch + 1)}; {' or '.join(fixes)} usually helps; the last "
             "checkpoint, if there is one, is from before"
         )
+
+
+class LossWatch:
+    """Looks at losses one chunk later, when a GPU has them, so that nobody waits for it."""
+
+    def __init__(self) -> None:
+        """None are there yet."""
+        self._waiting: tuple[Callable[[], Tensor], int] | None = None
+
+    def add(self, losses: Tensor, number: int, *, at_once: bool) -> str | None:
+        """Notes losses, and looks at those before.
+
+        Args:
+            losses: (steps,).
+            number: of the first one's batch in its epoch, from 0.
+            at_once: looks at these, too.
+
+        Returns:
+            See `lost_loss`.
+        """
+        lost = self.look()
+        self._waiting = fetched(losses), number
+        return lost or (self.look() if at_once else None)
+
+    def look(self) -> str | None:
+        """Looks at the losses that were not looked at, and waits for them."""
+        waiting, self._waiting = self._waiting, None
+        return None if waiting is None else lost_loss(waiting[0](), waiting[1])
 
 
 def lost_loss(losses: Tensor, number: int) -> str | None:

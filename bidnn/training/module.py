@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
-from bidnn.data.transfers import fetched
 from bidnn.losses import Loss, LossConfig
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model
@@ -22,7 +21,7 @@ from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
 from bidnn.training.compiled import CompiledSteps, compiled_loss, try_compiler
-from bidnn.training.diverging import DivergedError, lost_loss, lost_weight
+from bidnn.training.diverging import DivergedError, LossWatch, lost_weight
 from bidnn.training.history import History
 from bidnn.training.loggers import count_rows, event_files
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
@@ -82,7 +81,7 @@ class TrainingModule(LightningModule):
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
         self._sums = {"train": Sums(), "val": Sums()}
-        self._unchecked: tuple[Callable[[], Tensor], int] | None = None
+        self._watch = LossWatch()
         self._seed_of = (-1, 0)
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
@@ -256,17 +255,9 @@ class TrainingModule(LightningModule):
         Raises:
             DivergedError: if a loss is not finite.
         """
-        before, self._unchecked = self._unchecked, None
         losses = self._sums["train"].add(names, terms, rows)
-        self._check_losses(before)
-        self._unchecked = fetched(losses), number
-        if self.device.type == "cpu" or number + len(terms) >= self._data().batches:
-            self._check_losses(self._unchecked)
-
-    def _check_losses(self, unchecked: tuple[Callable[[], Tensor], int] | None) -> None:
-        if unchecked is not None:
-            losses, number = unchecked
-            self._check(lost_loss(losses(), number))
+        at_once = self.device.type == "cpu" or number + len(terms) >= self._data().batches
+        self._check(self._watch.add(losses, number, at_once=at_once))
 
     def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
         """What the loss is told of the rows besides their features; an own loss takes `present`."""
@@ -437,7 +428,7 @@ class TrainingModule(LightningModule):
         return gathered
 
     def _check_weights(self) -> None:
-        self._check_losses(self._unchecked)
+        self._check(self._watch.look())
         network = self.model.get_submodule("network")
         self._check(lost_weight(network, self.trainer.global_step))
 

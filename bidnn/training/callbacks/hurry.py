@@ -50,7 +50,7 @@ class Hurry(Callback):
         if self._said or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TrainingModule)
-        if pl_module.compiles or not has_compiler(pl_module.device):
+        if pl_module.compiles:
             self._said = True
             return
         now = time.monotonic()
@@ -61,7 +61,7 @@ class Hurry(Callback):
             return
         self._said = True
         left = (pl_module.steps() - trainer.global_step) * seconds / steps
-        if SHARE * left - COMPILING_S >= WORTH_S:
+        if SHARE * left - COMPILING_S >= WORTH_S and has_compiler(pl_module.device):
             log.info(
                 "%.3g ms a step, %d minutes of them left; %s takes 0.4 to 0.6 of that, after "
                 "half a minute of compiling, and rounds otherwise",
