@@ -201,7 +201,7 @@ def _fit(
             write_settings(folder, given)
             named = (name for name, kind in SOURCES.items() if type(config.data) is kind)
             write_record(folder, store, command=command, source=next(named, None))
-        threads = config.speed.set_threads(module.operations(data.batch_size))
+        threads = config.speed.set_threads(module.stepper.operations(data.batch_size))
         with threads, _stoppable(trainer), closed_if_it_fails(loggers):
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -1,33 +1,27 @@
 """The LightningModule: a model, its loss and its optimiser."""
 
 import logging
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from lightning import LightningModule
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import Chunk, PairDataModule
-from bidnn.losses import Loss, LossConfig
+from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model
-from bidnn.network import Outputs
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
-from bidnn.training.compiled import CompiledSteps, compiled_loss, try_compiler
 from bidnn.training.diverging import DivergedError, LossWatch, lost_weight
 from bidnn.training.history import History
 from bidnn.training.loggers import count_rows, event_files
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.resuming import check_steps
-from bidnn.training.speed import WORTH_S, SpeedConfig
-from bidnn.training.stepping import count_step
+from bidnn.training.speed import SpeedConfig
+from bidnn.training.steps import Stepper, together
 from bidnn.training.sums import Sums, Terms
 
 log = logging.getLogger(__name__)
@@ -73,16 +67,12 @@ class TrainingModule(LightningModule):
         self.optimizer = optimizer
         self.speed = speed or SpeedConfig()
         self.words = words
-        self._bf16 = False
-        self.compiles = self.speed.compile
-        self._compiled: CompiledSteps | None = None
-        self._objective: Callable[..., Terms] = self._losses
+        self.stepper = Stepper(self, model, loss, optimizer, self.speed, words)
         self.save_hyperparameters(describe_model(model), logger=False)
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
         self._sums = {"train": Sums(), "val": Sums()}
         self._watch = LossWatch()
-        self._seed_of = (-1, 0)
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
         self.history = History()
@@ -112,43 +102,13 @@ class TrainingModule(LightningModule):
             steps = min(steps, by_epochs) if steps else by_epochs
         return steps
 
-    def operations(self, batch_size: int) -> float:
-        """Floating-point operations of an optimiser step, about."""
-        return 6.0 * batch_size * sum(p.numel() for p in self.model.parameters())
-
     def on_fit_start(self) -> None:
         """Takes up the metrics of a run that is resumed, which Lightning forgets."""
         self.trainer.callback_metrics.update(self._resumed)
 
     def on_train_start(self) -> None:
         """Decides on the arithmetic, now that the device is known."""
-        self._bf16 = self.speed.takes_bf16(self.operations(self._data().batch_size), self.device)
-        if self.compiles is None:
-            self.compiles = not self.automatic_optimization and self._worth_compiling()
-        if self.automatic_optimization and self.compiles:
-            self._objective = compiled_loss(self._losses, self.device)
-
-    def _worth_compiling(self) -> bool:
-        """Whether steps that nobody asked to be compiled are: ours, with an end that is known."""
-        trainer = self.trainer
-        # Under `trainer.max_time` Lightning looks at the clock at each step, one by one.
-        ends = not any(isinstance(c, EarlyStopping) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by Trainer
-        known = type(self.loss) is LossConfig and ends
-        operations = self.operations(self._data().batch_size)
-        saved = self.speed.saves(self.steps(), operations, self.device) if known else 0.0
-        if saved < WORTH_S:
-            return False
-        lacking = try_compiler(self.device)
-        if not trainer.strategy.reduce_boolean_decision(lacking is None):
-            log.info("steps are not compiled: %s", lacking or "another process cannot")
-            return False
-        log.info(
-            "steps are compiled, which saves %.0f s or more of the training; %s leaves them as "
-            "they are",
-            saved,
-            self.words("speed", "plain"),
-        )
-        return True
+        self.stepper.begin(self.steps())
 
     def training_step(self, batch: Chunk, number: int) -> Terms | None:
         """One optimiser step, or one for each batch of the chunk.
@@ -157,97 +117,14 @@ class TrainingModule(LightningModule):
             DivergedError: if a loss is not finite.
         """
         if self.automatic_optimization:
-            return self._single_step(batch, number)
-        self._chunk_of_steps(batch, number)
-        return None
-
-    def _single_step(self, batch: Chunk, number: int) -> Terms:
-        self._seed(number)
-        first, second = self.model.scale(batch.first, batch.second)
-        terms = self._objective(first, second, *self._known(batch))
-        self._add(list(terms), _together(terms)[None], batch.batch, number)
-        self.log(
-            "train/loss_step", terms["loss"].detach(), on_step=True, on_epoch=False, prog_bar=True
-        )
-        return terms
-
-    def _chunk_of_steps(self, chunk: Chunk, number: int) -> None:
+            terms = self.stepper.one(batch, number)
+            self._add(list(terms), together(terms)[None], batch.batch, number)
+            loss = terms["loss"].detach()
+            self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
+            return terms
         before = number * self._data().batches_per_chunk
-        count = len(chunk.first) // chunk.batch
-        if self.trainer.max_steps >= 0:
-            count = min(count, max(1, self.trainer.max_steps - self.trainer.global_step))
-        parts = (*self.model.scale(chunk.first, chunk.second), *self._known(chunk))
-        rows = [None if part is None else part[: count * chunk.batch] for part in parts]
-        if self.compiles:
-            names, terms = self._compiled_steps(rows, before, count)
-        else:
-            names, terms = self._plain_steps(rows, before, count)
-        self._add(names, terms, chunk.batch, before)
-
-    def _plain_steps(
-        self, rows: list[Tensor | None], before: int, count: int
-    ) -> tuple[list[str], Tensor]:
-        """A step for each of `count` batches, of which there were `before` others in the epoch."""
-        steps: list[Terms] = []
-        schedule = self._schedule()
-        batches = zip(*(_cut(part, count) for part in rows), strict=True)
-        for number, batch in enumerate(batches):
-            self._seed(before + number)
-            steps.append(self._step(*batch))
-            self._count_step(schedule)
-        return list(steps[0]), torch.stack([_together(terms) for terms in steps])
-
-    def _compiled_steps(
-        self, rows: list[Tensor | None], before: int, count: int
-    ) -> tuple[list[str], Tensor]:
-        """As `_plain_steps`."""
-        optimizer = self._torch_optimizer()
-        if self._compiled is None:
-            assert rows[0] is not None
-            self._compiled = CompiledSteps(
-                self.model.get_submodule("network"),
-                self._losses_of,
-                optimizer,
-                self.optimizer,
-                len(rows[0]) // count,
-                self._average if self.trainer.world_size > 1 else None,
-                bf16=self._bf16,
-            )
-        rates, schedule = [], self._schedule()
-        for _ in range(count):
-            rates.append(optimizer.param_groups[0]["lr"])
-            self._count_step(schedule)
-        terms = self._compiled(rates, rows, lambda number: self._seed(before + number))
-        return self._compiled.names, terms
-
-    def _average(self, gradients: Tensor) -> None:
-        """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""
-        torch.distributed.all_reduce(gradients)
-        gradients /= self.trainer.world_size
-
-    def _schedule(self) -> LambdaLR | None:
-        schedule = self.lr_schedulers()
-        assert schedule is None or isinstance(schedule, LambdaLR)
-        return schedule
-
-    def _count_step(self, schedule: LambdaLR | None) -> None:
-        count_step(self.trainer)
-        if schedule is not None:
-            schedule.step()
-
-    def _seed(self, batch: int) -> None:
-        """What a batch draws depends on its place alone, so that a training can begin at any."""
-        epoch = self.current_epoch
-        if self._seed_of[0] != epoch:
-            seeds = [self._data().seed, 0x64726F70, epoch, self.global_rank]
-            drawn = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
-            self._seed_of = (epoch, int(drawn) >> 1)
-        # As torch.manual_seed, which in every step would note a traceback for each kind of device
-        # that there could be, at the cost of a whole step of a tiny network.
-        seed = self._seed_of[1] + batch
-        torch.default_generator.manual_seed(seed)
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(seed)
+        self._add(*self.stepper.many(batch, before), batch.batch, before)
+        return None
 
     def _add(self, names: list[str], terms: Tensor, rows: int, number: int) -> None:
         """Adds steps to the epoch's sums; looks at those before, which a GPU is done with.
@@ -259,49 +136,11 @@ class TrainingModule(LightningModule):
         at_once = self.device.type == "cpu" or number + len(terms) >= self._data().batches
         self._check(self._watch.add(losses, number, at_once=at_once))
 
-    def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
-        """What the loss is told of the rows besides their features; an own loss takes `present`."""
-        if chunk.coordinates is None:
-            return (chunk.present,)
-        present = self.model.telling(chunk.first, chunk.second, chunk.present)
-        return present, chunk.coordinates
-
-    def _losses(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
-        return self._losses_of(self.model.network, first, second, *known)
-
-    def _losses_of(
-        self,
-        network: Callable[[Tensor, Tensor], Outputs],
-        first: Tensor,
-        second: Tensor,
-        *known: Tensor | None,
-    ) -> Terms:
-        if not self._bf16:
-            return self.loss(network(first, second), first, second, *known)
-        # The weights change between two batches of a chunk, so that none may be kept as bf16.
-        with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
-            return self.loss(network(first, second), first, second, *known)
-
-    def _step(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
-        optimizer = self._torch_optimizer()
-        terms = self._losses(first, second, *known)
-        optimizer.zero_grad()
-        if self.trainer.world_size > 1:
-            self.manual_backward(terms["loss"])  # which adds up the gradients of all processes
-        else:
-            terms["loss"].backward()  # type: ignore[no-untyped-call]  # torch's own
-        optimizer.step()
-        return terms
-
-    def _torch_optimizer(self) -> torch.optim.Optimizer:
-        """Without Lightning's wrapper, which costs a tenth of a small step."""
-        return self.trainer.optimizers[0]
-
     def validation_step(self, batch: Chunk, _: int) -> None:
         """The loss of held-out complete rows, without dropout."""
         first, second = self.model.scale(batch.first, batch.second)
         terms = self.loss(self.model.network(first, second), first, second, None)
-        self._sums["val"].add(list(terms), _together(terms)[None], len(first))
+        self._sums["val"].add(list(terms), together(terms)[None], len(first))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation's losses; not those of Lightning's trial before the training."""
@@ -316,7 +155,7 @@ class TrainingModule(LightningModule):
             DivergedError: if a weight is not finite.
         """
         self._check_weights()
-        rate = torch.tensor(self._torch_optimizer().param_groups[0]["lr"])
+        rate = torch.tensor(self.stepper.optimizer.param_groups[0]["lr"])
         self.log_metrics({**self._means("train"), "learning_rate": rate})
 
     def log_metrics(self, metrics: dict[str, Tensor]) -> None:
@@ -398,7 +237,7 @@ class TrainingModule(LightningModule):
         checkpoint["history"] = self.history.state()
         checkpoint["events"] = event_files(self.loggers) if self.global_rank == 0 else []
         checkpoint["one_by_one"] = self.automatic_optimization
-        checkpoint["compiled"] = self.compiles
+        checkpoint["compiled"] = self.stepper.compiles
         checkpoint["batches_per_chunk"] = self._data().batches_per_chunk
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -414,8 +253,8 @@ class TrainingModule(LightningModule):
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
         check_weights("the checkpoint to resume", self.state_dict(), checkpoint["state_dict"])
-        if self.speed.compile is None:
-            self.compiles = checkpoint.get("compiled")  # not there in those of earlier versions
+        if self.speed.compile is None:  # those of earlier versions do not say it
+            self.stepper.compiles = checkpoint.get("compiled")
         chunk = self._data().batches_per_chunk
         check_steps(checkpoint, self.automatic_optimization, chunk)
 
@@ -434,7 +273,7 @@ class TrainingModule(LightningModule):
 
     def _check(self, lost: str | None) -> None:
         if lost is not None:
-            rate = self._torch_optimizer().param_groups[0]["lr"]
+            rate = self.stepper.optimizer.param_groups[0]["lr"]
             raise DivergedError.of(lost, self.current_epoch, rate, self.model, self.words)
 
     def _data(self) -> PairDataModule:
@@ -448,12 +287,3 @@ class TrainingModule(LightningModule):
         assert isinstance(reduced, Tensor)
         means = (reduced[:-1] / reduced[-1]).cpu()
         return {f"{stage}/{name}": mean for name, mean in zip(names, means, strict=True)}
-
-
-def _together(terms: Terms) -> Tensor:
-    return torch.stack(list(terms.values())).detach()
-
-
-def _cut(part: Tensor | None, count: int) -> Sequence[Tensor | None]:
-    """Equal parts of consecutive rows; as many times nothing of nothing."""
-    return [None] * count if part is None else part.chunk(count)

@@ -12,6 +12,8 @@ from bidnn.training.signals import GRACE_S, SIGNALS
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2
+LOOKS = 5
+"""After which Lightning no longer watches the processes; it begins to after five seconds."""
 STOPPED = {0, *(128 + number for number in SIGNALS)}
 """Exit statuses of processes that came to an end, or were told to stop."""
 
@@ -44,6 +46,7 @@ class Peers(threading.Thread):
         self._starts = surroundings is not None and not surroundings.creates_processes_externally
         self._left = threading.Event()
         self._known: list[subprocess.Popen[bytes]] = []
+        self._looks = 0  # since all were started
 
     def __enter__(self) -> Self:
         """Begins to look, where there is somebody to look at."""
@@ -81,6 +84,7 @@ class Peers(threading.Thread):
                     self._end("the process that started this one has ended; this one ends")
                 continue
             self._known = list(self._launcher.procs) or self._known
+            self._watch_alone()
             ended = [(number, p.poll()) for number, p in enumerate(self._known, start=1)]
             failed = [(number, status) for number, status in ended if status]
             if failed:
@@ -91,6 +95,17 @@ class Peers(threading.Thread):
                 self._end(
                     f"process {number} of this training ended with status {status}; the others end"
                 )
+
+    def _watch_alone(self) -> None:
+        """Gives Lightning another list than the one that it watches, which is left empty.
+
+        Otherwise it may see first that a process has failed. It still passes signals on.
+        """
+        watched = self._launcher.procs
+        self._looks += len(watched) == self._launcher.num_processes - 1
+        if self._looks == LOOKS:
+            self._launcher.procs = list(watched)
+            watched.clear()
 
     def _end(self, why: str) -> None:
         """Ends this process and those that it started, unless it ends by itself."""

@@ -1,11 +1,15 @@
 """Who looks after the processes of a training: who started them."""
 
 import os
+import signal
+import subprocess
+import time
 
 import pytest
 from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
+from bidnn.training import peers as peers_room
 from bidnn.training.peers import FIRST, Peers
 
 
@@ -40,3 +44,21 @@ def test_the_first_looks_after_those_that_it_starts_and_they_after_the_first(tol
     with Peers(_SubprocessScriptLauncher(LightningEnvironment(), 2, 1)) as other:
         assert other.is_alive()
     assert os.environ[FIRST] == str(os.getppid())
+
+
+def test_lightning_does_not_watch_those_that_are_looked_after(told, monkeypatch):
+    told()
+    monkeypatch.setattr(peers_room, "LOOK_S", 0.01)
+    launcher = _SubprocessScriptLauncher(LightningEnvironment(), 3, 1)
+    watched = launcher.procs
+    with Peers(launcher):
+        for _ in range(2):  # one after the other, as it starts them
+            time.sleep(0.1)
+            watched.append(subprocess.Popen(["sleep", "60"]))
+        started, until = list(watched), time.monotonic() + 10
+        while watched and time.monotonic() < until:
+            time.sleep(0.01)
+        assert watched == []
+        assert launcher.procs == started  # to which it passes signals on
+        launcher.kill(signal.SIGTERM)
+    assert [process.wait(10) for process in started] == [-signal.SIGTERM] * 2

@@ -175,7 +175,7 @@ def takes(monkeypatch, caplog):
     def take(watching=(), **more):
         caplog.clear()
         module = run(store, settings(**more), callbacks=watching).module
-        return module.compiles, [line for line in caplog.messages if "compiled" in line]
+        return module.stepper.compiles, [line for line in caplog.messages if "compiled" in line]
 
     return take
 

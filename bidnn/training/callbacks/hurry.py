@@ -50,7 +50,7 @@ class Hurry(Callback):
         if self._said or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TrainingModule)
-        if pl_module.compiles:
+        if pl_module.stepper.compiles:
             self._said = True
             return
         now = time.monotonic()

@@ -1,0 +1,240 @@
+"""Optimiser steps: the loss of one for Lightning's loop, or all of a chunk, plain or compiled."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from bidnn.data.datamodule import Chunk, PairDataModule
+from bidnn.losses import Loss, LossConfig
+from bidnn.model.model import Model
+from bidnn.network import Outputs
+from bidnn.training.advice import Words
+from bidnn.training.compiled import CompiledSteps, compiled_loss, try_compiler
+from bidnn.training.optimizers import OptimizerConfig
+from bidnn.training.speed import WORTH_S, SpeedConfig
+from bidnn.training.stepping import count_step
+from bidnn.training.sums import Terms
+
+log = logging.getLogger(__name__)
+
+
+class Stepper:
+    """Takes the steps of a training; all ways draw the same random numbers."""
+
+    def __init__(
+        self,
+        module: LightningModule,
+        model: Model,
+        loss: Loss,
+        config: OptimizerConfig,
+        speed: SpeedConfig,
+        words: Words,
+    ) -> None:
+        """Decides nothing yet.
+
+        Args:
+            module: that is trained; it knows the trainer, the device and the epoch.
+            model: its model.
+            loss: what is minimised.
+            config: of the optimiser.
+            speed: how the arithmetic is done.
+            words: how the caller writes a setting, for advice.
+        """
+        self._module, self._model, self._loss = module, model, loss
+        self._config, self._speed, self._words = config, speed, words
+        self.compiles = speed.compile
+        self._bf16 = False
+        self._compiled: CompiledSteps | None = None
+        self._objective: Callable[..., Terms] = self._losses
+        self._seed_of = (-1, 0)
+
+    def begin(self, steps: int) -> None:
+        """Decides on the arithmetic, now that the device is known.
+
+        Args:
+            steps: of the whole training; 0 if it has no end.
+        """
+        one_by_one, device = self._module.automatic_optimization, self._module.device
+        operations = self.operations(self._data.batch_size)
+        self._bf16 = self._speed.takes_bf16(operations, device)
+        if self.compiles is None:
+            self.compiles = not one_by_one and self._worth_compiling(steps, operations)
+        if one_by_one and self.compiles:
+            self._objective = compiled_loss(self._losses, device)
+
+    def operations(self, batch_size: int) -> float:
+        """Floating-point operations of a step, about."""
+        return 6.0 * batch_size * sum(p.numel() for p in self._model.parameters())
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Without Lightning's wrapper, which costs a tenth of a small step."""
+        return self._module.trainer.optimizers[0]
+
+    def one(self, batch: Chunk, number: int) -> Terms:
+        """The losses of a batch, whose gradients Lightning takes.
+
+        Args:
+            batch: some rows.
+            number: of the batch in its epoch, from 0.
+        """
+        self._seed(number)
+        first, second = self._model.scale(batch.first, batch.second)
+        return self._objective(first, second, *self._known(batch))
+
+    def many(self, chunk: Chunk, before: int) -> tuple[list[str], Tensor]:
+        """A step for each batch of a chunk.
+
+        Args:
+            chunk: several batches.
+            before: how many batches there were before in the epoch.
+
+        Returns:
+            The names of the losses, and (batches, losses).
+        """
+        trainer = self._module.trainer
+        count = len(chunk.first) // chunk.batch
+        if trainer.max_steps >= 0:
+            count = min(count, max(1, trainer.max_steps - trainer.global_step))
+        parts = (*self._model.scale(chunk.first, chunk.second), *self._known(chunk))
+        rows = [None if part is None else part[: count * chunk.batch] for part in parts]
+        take = self._compiled_steps if self.compiles else self._plain_steps
+        return take(rows, before, count)
+
+    def _worth_compiling(self, steps: int, operations: float) -> bool:
+        """Whether steps that nobody asked to be compiled are: ours, with an end that is known."""
+        trainer = self._module.trainer
+        # Under `trainer.max_time` Lightning looks at the clock at each step, one by one.
+        ends = not any(isinstance(c, EarlyStopping) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by Trainer
+        known = type(self._loss) is LossConfig and ends
+        saved = self._speed.saves(steps, operations, self._module.device) if known else 0.0
+        if saved < WORTH_S:
+            return False
+        lacking = try_compiler(self._module.device)
+        if not trainer.strategy.reduce_boolean_decision(lacking is None):
+            log.info("steps are not compiled: %s", lacking or "another process cannot")
+            return False
+        log.info(
+            "steps are compiled, which saves %.0f s or more of the training; %s leaves them as "
+            "they are",
+            saved,
+            self._words("speed", "plain"),
+        )
+        return True
+
+    def _plain_steps(
+        self, rows: list[Tensor | None], before: int, count: int
+    ) -> tuple[list[str], Tensor]:
+        steps: list[Terms] = []
+        schedule = self._schedule()
+        batches = zip(*(_cut(part, count) for part in rows), strict=True)
+        for number, batch in enumerate(batches):
+            self._seed(before + number)
+            steps.append(self._step(*batch))
+            self._count_step(schedule)
+        return list(steps[0]), torch.stack([together(terms) for terms in steps])
+
+    def _compiled_steps(
+        self, rows: list[Tensor | None], before: int, count: int
+    ) -> tuple[list[str], Tensor]:
+        optimizer = self.optimizer
+        if self._compiled is None:
+            assert rows[0] is not None
+            self._compiled = CompiledSteps(
+                self._model.get_submodule("network"),
+                self._losses_of,
+                optimizer,
+                self._config,
+                len(rows[0]) // count,
+                self._average if self._module.trainer.world_size > 1 else None,
+                bf16=self._bf16,
+            )
+        rates, schedule = [], self._schedule()
+        for _ in range(count):
+            rates.append(optimizer.param_groups[0]["lr"])
+            self._count_step(schedule)
+        terms = self._compiled(rates, rows, lambda number: self._seed(before + number))
+        return self._compiled.names, terms
+
+    def _step(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
+        optimizer = self.optimizer
+        terms = self._losses(first, second, *known)
+        optimizer.zero_grad()
+        if self._module.trainer.world_size > 1:
+            self._module.manual_backward(terms["loss"])  # which adds up gradients of all processes
+        else:
+            terms["loss"].backward()  # type: ignore[no-untyped-call]  # torch's own
+        optimizer.step()
+        return terms
+
+    def _losses(self, first: Tensor, second: Tensor, *known: Tensor | None) -> Terms:
+        return self._losses_of(self._model.network, first, second, *known)
+
+    def _losses_of(
+        self,
+        network: Callable[[Tensor, Tensor], Outputs],
+        first: Tensor,
+        second: Tensor,
+        *known: Tensor | None,
+    ) -> Terms:
+        if not self._bf16:
+            return self._loss(network(first, second), first, second, *known)
+        # The weights change between two batches of a chunk, so that none may be kept as bf16.
+        with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
+            return self._loss(network(first, second), first, second, *known)
+
+    def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
+        """What the loss is told of the rows besides their features; an own loss takes `present`."""
+        if chunk.coordinates is None:
+            return (chunk.present,)
+        present = self._model.telling(chunk.first, chunk.second, chunk.present)
+        return present, chunk.coordinates
+
+    def _average(self, gradients: Tensor) -> None:
+        """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""
+        torch.distributed.all_reduce(gradients)
+        gradients /= self._module.trainer.world_size
+
+    def _schedule(self) -> LambdaLR | None:
+        schedule = self._module.lr_schedulers()
+        assert schedule is None or isinstance(schedule, LambdaLR)
+        return schedule
+
+    def _count_step(self, schedule: LambdaLR | None) -> None:
+        count_step(self._module.trainer)
+        if schedule is not None:
+            schedule.step()
+
+    def _seed(self, batch: int) -> None:
+        """What a batch draws depends on its place alone, so that a training can begin at any."""
+        epoch, device = self._module.current_epoch, self._module.device
+        if self._seed_of[0] != epoch:
+            seeds = [self._data.seed, 0x64726F70, epoch, self._module.global_rank]
+            drawn = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
+            self._seed_of = (epoch, int(drawn) >> 1)
+        # As torch.manual_seed, which in every step would note a traceback for each kind of device
+        # that there could be, at the cost of a whole step of a tiny network.
+        seed = self._seed_of[1] + batch
+        torch.default_generator.manual_seed(seed)
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
+
+    @property
+    def _data(self) -> PairDataModule:
+        return PairDataModule.of(self._module.trainer)
+
+
+def together(terms: Terms) -> Tensor:
+    """(terms,) without gradients."""
+    return torch.stack(list(terms.values())).detach()
+
+
+def _cut(part: Tensor | None, count: int) -> Sequence[Tensor | None]:
+    """Equal parts of consecutive rows; as many times nothing of nothing."""
+    return [None] * count if part is None else part.chunk(count)
