@@ -9,7 +9,8 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from bidnn.data.datamodule import Chunk, PairDataModule
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.loaders import Chunk
 from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model

@@ -10,7 +10,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from bidnn.data.datamodule import Chunk, PairDataModule
+from bidnn.data.datamodule import PairDataModule
+from bidnn.data.loaders import Chunk
 from bidnn.losses import Loss, LossConfig
 from bidnn.model.model import Model
 from bidnn.network import Outputs

@@ -7,8 +7,8 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from bidnn.data import sources
-from bidnn.data.datamodule import ChunkLoader, RowLoader
 from bidnn.data.formats.npy import read_npy
+from bidnn.data.loaders import ChunkLoader, RowLoader
 from bidnn.data.order import Order, Shuffle
 from bidnn.data.sources import LibsvmSource
 from bidnn.errors import UserError

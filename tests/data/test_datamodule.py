@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bidnn.data import datamodule as rooms
-from bidnn.data import mapping
+from bidnn.data import datamodule, loaders, mapping
 from bidnn.data import store as stores
-from bidnn.data.datamodule import ChunkLoader, PairDataModule
+from bidnn.data.datamodule import PairDataModule
 from bidnn.data.device import fits
+from bidnn.data.loaders import ChunkLoader
 from bidnn.data.order import Shuffle
 from bidnn.data.store import PairStore
 from tests.places import place
@@ -59,7 +59,7 @@ def test_mapped_coordinates_go_with_their_rows_and_are_let_go(tmp_path, monkeypa
     known = np.arange(4000, dtype=np.float32)[:, None] + np.zeros(2000, dtype=np.float32)
     np.save(tmp_path / "known.npy", known)
     monkeypatch.setattr(mapping, "LET_GO_FROM", known.nbytes)
-    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
     data = module(numbered(4000), batch_size=100)
     data.coordinates = np.asarray(np.load(tmp_path / "known.npy", mmap_mode="r"))
     before = of_files()
@@ -69,7 +69,7 @@ def test_mapped_coordinates_go_with_their_rows_and_are_let_go(tmp_path, monkeypa
 
 
 def test_an_epoch_can_be_begun_at_any_chunk(monkeypatch):
-    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
     data = module(numbered(100))
     data.trainer = place(2)
     whole = drawn(data)
@@ -79,13 +79,13 @@ def test_an_epoch_can_be_begun_at_any_chunk(monkeypatch):
 
 @pytest.mark.parametrize("shuffle", list(Shuffle))
 def test_rows_on_a_device_make_the_same_chunks(monkeypatch, shuffle):
-    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
     monkeypatch.setattr(stores, "BLOCK_BYTES", 600)
     store = numbered(100, incomplete=20)
     settings = {"incomplete_rows": True, "shuffle": shuffle}
     plain = list(module(store, **settings).train_dataloader())
     assert not fits(store, torch.device("cpu"))
-    monkeypatch.setattr(rooms, "fits", lambda *_: True)
+    monkeypatch.setattr(datamodule, "fits", lambda *_: True)
     loader = module(store, **settings).train_dataloader()
     assert loader.on_device is not None
     for own, other in zip(loader, plain, strict=True):
@@ -96,7 +96,7 @@ def test_rows_on_a_device_make_the_same_chunks(monkeypatch, shuffle):
 
 def test_chunks_do_not_change_the_batches(monkeypatch):
     whole = drawn(module(numbered(100)))
-    monkeypatch.setattr(rooms, "CHUNK_BATCHES", 5)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 5)
     assert len(module(numbered(100)).train_dataloader()) == 3
     assert drawn(module(numbered(100))) == whole
 
@@ -147,7 +147,7 @@ def test_incomplete_rows_train_with_their_mask_when_they_are_asked_for():
 
 
 def test_validation_rows_are_complete_held_out_and_seen_once(monkeypatch):
-    monkeypatch.setattr(rooms, "CHUNK_BYTES", 8 * 5)
+    monkeypatch.setattr(loaders, "CHUNK_BYTES", 8 * 5)
     data = module(numbered(100, incomplete=20), val_fraction=0.25)
     held = [row for c in data.val_dataloader()[0] for row in c.first[:, 0].int().tolist()]
     assert len(held) == 20

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidnn.data import datamodule
+from bidnn.data import loaders
 from bidnn.data import order as rooms
-from bidnn.data.datamodule import ChunkLoader
+from bidnn.data.loaders import ChunkLoader
 from bidnn.data.order import Order, Shuffle
 from bidnn.data.store import PairStore
 
@@ -101,8 +101,8 @@ def test_batches_drawn_by_blocks_are_rows_as_they_are(processes, monkeypatch):
 def test_a_gpu_gets_larger_chunks_of_the_same_batches(monkeypatch, shuffle):
     monkeypatch.setattr(rooms, "BLOCK_BYTES", 40)
     monkeypatch.setattr(rooms, "POOL_BYTES", 8 * 12 * 16)
-    monkeypatch.setattr(datamodule, "CHUNK_BYTES", 8 * 16)
-    monkeypatch.setattr(datamodule, "GPU_CHUNK_BYTES", 8 * 5 * 16)
+    monkeypatch.setattr(loaders, "CHUNK_BYTES", 8 * 16)
+    monkeypatch.setattr(loaders, "GPU_CHUNK_BYTES", 8 * 5 * 16)
     rows = np.arange(400, dtype=np.float32)
     store = PairStore(rows.reshape(200, 2), rows.reshape(200, 2), np.ones((200, 2), dtype=bool))
     chunks = {}

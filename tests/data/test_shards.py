@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bidnn.data import mapping, order
-from bidnn.data.datamodule import ChunkLoader
 from bidnn.data.device import DeviceRows
 from bidnn.data.formats.arrays import store_arrays
+from bidnn.data.loaders import ChunkLoader
 from bidnn.data.mapping import is_mapped, let_go
 from bidnn.data.order import Shuffle
 from bidnn.data.shards import Shards

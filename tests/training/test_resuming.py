@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning import Callback
 
-from bidnn.data import datamodule
+from bidnn.data import loaders
 from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.model.outputs import OutputConfig
@@ -215,15 +215,15 @@ def test_a_run_stopped_within_an_epoch_goes_on_in_the_same_chunks_only(
             if trainer.current_epoch == 1 and batch_idx == 0:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
     with pytest.raises(StoppedError):
         run(store, config(tmp_path), callbacks=[StopWithin()])
-    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 3)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 3)
     with pytest.raises(UserError, match="epoch of chunks of 2 batches, and this one would take 3"):
         run(store, config(tmp_path, resume=True))
-    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
     assert run(store, config(tmp_path, 2, resume=True)).trainer.current_epoch == 2
-    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", 3)  # between two epochs it is all the same
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 3)  # between two epochs it is all the same
     assert run(store, config(tmp_path, 3, resume=True)).trainer.current_epoch == 3
 
 

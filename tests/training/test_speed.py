@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from bidnn.data import datamodule
+from bidnn.data import loaders
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
 from bidnn.training import speed as rooms
@@ -92,7 +92,7 @@ def test_bf16_leaves_the_loss_within_a_hundredth_however_a_chunk_is_cut(monkeypa
     fp32 = fit(None, SgdConfig(), epochs=20)[1]
     speed = SpeedConfig(bf16=Bf16.always)
     whole = fit(speed, SgdConfig(), epochs=20)[1]
-    monkeypatch.setattr(datamodule, "CHUNK_BATCHES", batches)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", batches)
     bf16 = fit(speed, SgdConfig(), epochs=20)[1]
     assert bf16 == whole
     assert bf16 != fp32

@@ -1,0 +1,233 @@
+"""Batches of rows, many at a time, in the order of an epoch."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bidnn.data.ahead import ahead
+from bidnn.data.device import DeviceRows
+from bidnn.data.mapping import let_go
+from bidnn.data.order import Order, Shuffle
+from bidnn.data.store import PairStore
+from bidnn.data.transfers import moved
+
+CHUNK_BYTES = 16 * 2**20
+GPU_CHUNK_BYTES = 512 * 2**20
+CHUNK_BATCHES = 64
+
+
+class Chunk:
+    """Consecutive batches, gathered at once, because a gather costs as much as a small batch.
+
+    Neither a tuple nor a dataclass, whose tensors Lightning would convert to the precision of the
+    weights: rows are rounded after they are scaled, not before.
+    """
+
+    __slots__ = ("batch", "coordinates", "first", "present", "second")
+
+    def __init__(
+        self,
+        first: Tensor,
+        second: Tensor,
+        batch: int,
+        present: Tensor | None = None,
+        coordinates: Tensor | None = None,
+    ) -> None:
+        """Takes rows.
+
+        Args:
+            first: (rows, mod1size).
+            second: (rows, mod2size).
+            batch: rows of one batch.
+            present: (rows, 2) bool; None if all rows are complete.
+            coordinates: (rows, rep) for the diffusion head; None without one.
+        """
+        self.first, self.second, self.batch = first, second, batch
+        self.present, self.coordinates = present, coordinates
+
+    def to(self, device: torch.device) -> "Chunk":
+        """The same rows on a device."""
+        return self._each(lambda part: moved(part, device))
+
+    def part(self, rows: slice) -> "Chunk":
+        """Some of the rows."""
+        return self._each(lambda part: part[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Chunk":
+        known = (
+            None if part is None else change(part) for part in (self.present, self.coordinates)
+        )
+        return Chunk(change(self.first), change(self.second), self.batch, *known)
+
+
+CPU = torch.device("cpu")
+
+
+def batches_per_chunk(store: PairStore, batch_size: int) -> int:
+    """How many batches are gathered at once for a processor, which keeps them in its caches."""
+    return max(1, min(CHUNK_BATCHES, store.rows_in(CHUNK_BYTES) // batch_size))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How an epoch is cut.
+
+    Attributes:
+        order: in which rows are drawn; the same on all devices.
+        chunk: batches of a chunk; more on a GPU, which is done with a few before the next ones
+            are there. A pool of the order is cut into whole chunks.
+    """
+
+    order: Order
+    chunk: int
+
+    @classmethod
+    def of(
+        cls,
+        store: PairStore,
+        count: int,
+        batch_size: int,
+        shuffle: Shuffle,
+        seed: int,
+        device: torch.device,
+    ) -> "Cut":
+        """For batches of `count` rows of a store, see `ChunkLoader`."""
+        few = batches_per_chunk(store, batch_size)
+        order = Order.of(store, count, few * batch_size, shuffle, seed)
+        if device.type != "cuda":
+            return cls(order, few)
+        most = min(CHUNK_BATCHES, store.rows_in(GPU_CHUNK_BYTES) // batch_size)
+        if not order.block:
+            return cls(order, max(few, most))
+        parts = order.pool // (few * batch_size)
+        fitting = [n for n in range(1, parts + 1) if parts % n == 0 and n * few <= most]
+        return cls(order, few * max(fitting, default=1))
+
+
+class ChunkLoader:
+    """Iterates over chunks of shuffled batches, in an order that seed and epoch decide."""
+
+    def __init__(
+        self,
+        store: PairStore,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        *,
+        seed: int,
+        place: Callable[[], tuple[int, int]],
+        shuffle: Shuffle = Shuffle.auto,
+        share: tuple[int, int] = (0, 1),
+        on_device: DeviceRows | None = None,
+        one_by_one: bool = False,
+        coordinates: NDArray[np.float32] | None = None,
+        device: torch.device = CPU,
+    ) -> None:
+        """Draws nothing yet.
+
+        Args:
+            store: where the features are.
+            rows: numbers of the rows to draw from, ascending.
+            batch_size: rows of a batch, over all processes.
+            seed: of the shuffling.
+            place: tells which epoch begins, and how many of its chunks were taken before.
+            shuffle: see Shuffle.
+            share: this process's number and how many there are; each takes its part of every batch.
+            on_device: the same rows, where they are on a device.
+            one_by_one: yields the same batches one at a time; `place` counts batches then.
+            coordinates: (rows of the store, D), what goes with each row.
+            device: where the steps are taken.
+        """
+        self.coordinates = coordinates
+        self.on_device, self.one_by_one = on_device, one_by_one
+        self.store, self.rows, self.batch_size = store, rows, batch_size
+        self.share, self.place = share, place
+        self.masked = not store.present[rows].all()
+        cut = Cut.of(store, len(rows), batch_size, shuffle, seed, device)
+        self.order, self.batches_per_chunk = cut.order, cut.chunk
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch; the incomplete last one is dropped, as in the paper."""
+        return len(self.rows) // self.batch_size
+
+    def __len__(self) -> int:
+        """Chunks of an epoch, or batches."""
+        return math.ceil(self.batches / (1 if self.one_by_one else self.batches_per_chunk))
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """One epoch, or what is left of it."""
+        chunks = self._chunks()
+        if self.one_by_one:
+            chunks = (batch for chunk in chunks for batch in _split(chunk))
+        in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
+        return chunks if in_memory or self.on_device else ahead(chunks)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        process, processes = self.share
+        epoch, taken = self.place()
+        taken *= 1 if self.one_by_one else self.batches_per_chunk
+        for pool in self.order.pools(epoch, taken * self.batch_size):
+            self.store.check_files()
+            batches = len(pool) // self.batch_size
+            rows = self.rows[pool[: batches * self.batch_size]]
+            rows = rows.reshape(batches, self.batch_size)[:, process::processes]
+            numbers, store = rows, self.on_device or self.store
+            if self.order.block and not self.on_device:
+                # Read as the rows lie in the file, drawn from memory.
+                read = np.sort(rows, axis=None)
+                store, rows = self.store.load(read), np.searchsorted(read, rows)
+            for start in range(0, batches, self.batches_per_chunk):
+                part = rows[start : start + self.batches_per_chunk]
+                chunk = _chunk(store, part.ravel(), part.shape[1], masked=self.masked)
+                if self.coordinates is not None:
+                    own = numbers[start : start + self.batches_per_chunk].ravel()
+                    chunk.coordinates = torch.from_numpy(self.coordinates[own])
+                    let_go(self.coordinates)
+                yield chunk
+
+
+class RowLoader:
+    """Iterates over given rows once, in order, batch by batch; for validation."""
+
+    def __init__(
+        self,
+        store: PairStore,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Takes this process's part of the rows, see ChunkLoader."""
+        self.store, self.rows = store, rows[share[0] :: share[1]]
+        self.size = batch_size
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return math.ceil(len(self.rows) / self.size)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """All the rows."""
+        self.store.check_files()
+        for start in range(0, len(self.rows), self.size):
+            rows = self.rows[start : start + self.size]
+            yield _chunk(self.store, rows, len(rows), masked=False)
+
+
+def _split(chunk: Chunk) -> Iterator[Chunk]:
+    """The batches of a chunk, each as a chunk of its own."""
+    for start in range(0, len(chunk.first), chunk.batch):
+        yield chunk.part(slice(start, start + chunk.batch))
+
+
+def _chunk(
+    store: PairStore | DeviceRows, rows: NDArray[np.int64], batch: int, *, masked: bool
+) -> Chunk:
+    if isinstance(store, DeviceRows):
+        on_device = store.take(rows)
+        return Chunk(*on_device[:2], batch, on_device[2] if masked else None)
+    first, second = (torch.from_numpy(part) for part in store.take(rows))
+    return Chunk(first, second, batch, torch.from_numpy(store.present[rows]) if masked else None)
