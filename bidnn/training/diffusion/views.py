@@ -22,7 +22,7 @@ CHOOSING = 2000
 FEWEST = 12
 """Complete rows below which nothing is chosen."""
 PER_NEIGHBOUR = 6
-"""Complete rows for each neighbour that is looked at: of few, only the very nearest are near."""
+"""Complete rows for each neighbour that is looked at, where they are at most twenty."""
 EVENED = 2048
 """Columns beyond which strong components are left as they are, for the time that it takes."""
 TRANSFORMS = ("none", "standard", "unit", "sqrt", "log_ratio")
@@ -126,7 +126,8 @@ def _best(tried: list[list[View]], parts: list[Rows], both: NDArray[np.int64]) -
         [view.prepare(part[both]) for view in views]
         for views, part in zip(tried, parts, strict=True)
     ]
-    count = min(NEIGHBOURS, len(both) // PER_NEIGHBOUR)
+    few = len(both) <= 2 * NEIGHBOURS
+    count = len(both) // PER_NEIGHBOUR if few else NEIGHBOURS
     near = [[nearest(rows, None, count)[1] for rows in side] for side in prepared]
     pairs = list(product(range(len(tried[0])), range(len(tried[1]))))
     scores = [agreement(near[0][one], near[1][other]) for one, other in pairs]
