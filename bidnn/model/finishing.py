@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bidnn.errors import UserError
 from bidnn.model import sharing
+from bidnn.model.landmarks import LARGEST, Landmarks
 from bidnn.model.readout import Readout
 from bidnn.model.scaling import at_least_float32
 
@@ -74,6 +75,9 @@ class EmbeddingConfig:
         unit: rows to Euclidean length 1 in the end.
         solved: the diffusion head is solved for the training rows whenever the embedding is used,
             with a map of its own for rows that have both modalities. Needs `space=diffusion`.
+        landmarks: 0 for off; otherwise the solved head is a ridge regression on how near a row is
+            to so many landmarks in each modality, rather than on its centres, which fit training
+            rows more closely than new ones. Needs `solved`.
     """
 
     missing: MissingStrategy = MissingStrategy.translate
@@ -83,6 +87,7 @@ class EmbeddingConfig:
     shared: float = 0.0
     unit: bool = False
     solved: bool = False
+    landmarks: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges, and that what is turned has the mean to turn about.
@@ -105,6 +110,13 @@ class EmbeddingConfig:
                 f"embedding.solved=true is of the diffusion head, and embedding.space="
                 f"{self.space.value} compares rows without it; set embedding=diffusion"
             )
+        if not 0 <= self.landmarks <= LARGEST:
+            raise UserError(f"embedding.landmarks={self.landmarks}: must be in [0, {LARGEST}]")
+        if self.landmarks and not self.solved:
+            raise UserError(
+                f"embedding.landmarks={self.landmarks} is of the solved diffusion head; set "
+                "embedding=diffusion, or embedding.landmarks=0"
+            )
 
     @property
     def fitted(self) -> bool:
@@ -119,13 +131,17 @@ class Finish(nn.Module):
     evening: Tensor
     shared: Tensor
     readout: Readout | None
+    landmarks: nn.ModuleList
 
-    def __init__(self, size: int, config: EmbeddingConfig) -> None:
+    def __init__(
+        self, size: int, config: EmbeddingConfig, modalities: tuple[int, int] = (0, 0)
+    ) -> None:
         """Starts with neutral figures; `fit` finds the right ones.
 
         Args:
             size: D.
             config: which steps.
+            modalities: columns of both, where there are landmarks.
         """
         super().__init__()
         self.config = config
@@ -137,7 +153,10 @@ class Finish(nn.Module):
         # By strategy and modality: from centred vectors to the directions that both share.
         maps = torch.zeros(len(MissingStrategy), 2, size, min(size, sharing.LARGEST))
         self.register_buffer("shared", maps if config.shared else torch.zeros(0))
-        self.readout = Readout(size // 2, size) if config.solved else None
+        self.readout = Readout(config.landmarks or size // 2, size) if config.solved else None
+        self.landmarks = nn.ModuleList(
+            Landmarks(config.landmarks, columns) for columns in modalities if config.landmarks
+        )
 
     def forward(self, vectors: Tensor, present: Tensor, missing: MissingStrategy) -> Tensor:
         """Finishes embeddings.

@@ -18,7 +18,7 @@ from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore, Reading
 from bidnn.data.transfers import moved
 from bidnn.errors import UserError
-from bidnn.model import readout, sharing
+from bidnn.model import landmarks, readout, sharing
 from bidnn.model.finishing import (
     STRATEGIES,
     Centring,
@@ -87,7 +87,7 @@ class Model(nn.Module):
             Space.inputs: (mod1size, mod2size),
             Space.diffusion: (network.rep, 0),
         }[embedding.space]
-        self.finish = Finish(sum(self.halves), embedding)
+        self.finish = Finish(sum(self.halves), embedding, (mod1size, mod2size))
         self.reading, self.l2_norm = Reading(), False
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -217,15 +217,17 @@ class Model(nn.Module):
                 none; None leaves the head as it is.
 
         Raises:
-            UserError: if they are too few for `embedding.shared`.
+            UserError: if they are too few for `embedding.shared` or `embedding.landmarks`.
         """
         if not self.finish.config.fitted:
             return
-        if self.finish.config.shared:
-            sharing.check_enough(len(rows))
+        for key in ("shared", "landmarks"):
+            if getattr(self.finish.config, key):
+                sharing.check_enough(len(rows), f"embedding.{key}")
         training = self.training
         self.eval()
         if self.finish.readout is not None and taught is not None:
+            self._fit_landmarks(store, taught[0])
             self._solve(store, *taught)
         if len(rows):
             self._fit_finish(store, rows)
@@ -247,13 +249,28 @@ class Model(nn.Module):
         if config.shared:
             self._fit_shared(store, rows[:: -(-len(rows) // sharing.ROWS)])
 
+    def _fit_landmarks(self, store: PairStore, rows: NDArray[np.int64]) -> None:
+        """Finds the landmarks of both modalities, if there are to be any."""
+        if not len(rows) or not self.finish.config.landmarks:
+            return
+        rows = rows[:: -(-len(rows) // min(landmarks.ROWS, store.rows_in(FIT_BYTES)))]
+        first, second = (self.on_device(values) for values in store.take(rows))
+        present = torch.from_numpy(store.present[rows]).to(self.device)
+        said = self.telling(first, second, present)
+        with torch.no_grad():
+            scaled = self.scale(first, second)
+        for side, own in enumerate(self.finish.landmarks):
+            assert isinstance(own, landmarks.Landmarks)
+            own.fit(scaled[side][said[:, side]].float().cpu().numpy())
+
     def _solve(
         self, store: PairStore, rows: NDArray[np.int64], coordinates: NDArray[np.float32]
     ) -> None:
         """Solves the diffusion head for training rows."""
         assert self.finish.readout is not None
         size = sum(self.halves)
-        sums = [readout.Moments(inputs, size) for inputs in (size // 2, size // 2, 2 * (size // 2))]
+        inputs = self.finish.readout.inputs
+        sums = [readout.Moments(count, size) for count in (inputs, inputs, 2 * inputs)]
         rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
         for part in self._blocks(store, rows):
             first, second = (self.on_device(values) for values in store.take(part))
@@ -269,7 +286,8 @@ class Model(nn.Module):
             both = said.all(dim=1)
             missed = target - (predicted[0] + predicted[1]) / 2
             sums[2].add(torch.cat(centres, dim=1)[both], missed[both])
-        self.finish.readout.solve(*sums)
+        strength = landmarks.STRENGTH if self.finish.config.landmarks else None
+        self.finish.readout.solve(*sums, strength=strength)
 
     def _fit_shared(self, store: PairStore, rows: NDArray[np.int64]) -> None:
         """Finds the directions that complete rows share when only one modality is shown."""
@@ -373,7 +391,11 @@ class Model(nn.Module):
         assert isinstance(self.network, Network)
         first, second = self.scale(first, second)
         centres = [self.network.encode(first=first), self.network.encode(second=second)]
-        return centres, [self.network.place(centre) for centre in centres]
+        predicted = [self.network.place(centre) for centre in centres]
+        if not self.finish.config.landmarks:
+            return centres, predicted
+        near = [own(part) for own, part in zip(self.finish.landmarks, (first, second), strict=True)]
+        return near, [torch.zeros_like(at_least_float32(part)) for part in predicted]
 
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.

@@ -37,6 +37,11 @@ class Readout(nn.Module):
         self.register_buffer("singles", torch.zeros(2, centre + 1, coordinates))
         self.register_buffer("joint", torch.zeros(2 * centre + 1, coordinates))
 
+    @property
+    def inputs(self) -> int:
+        """C."""
+        return self.singles.shape[1] - 1
+
     def forward(self, centres: list[Tensor], predicted: list[Tensor], said: Tensor) -> Tensor:
         """Coordinates from what a row has.
 
@@ -56,19 +61,22 @@ class Readout(nn.Module):
         alone = left * said[:, :1] + right * said[:, 1:]
         return torch.where(said.all(dim=1, keepdim=True), both, alone)
 
-    def solve(self, first: "Moments", second: "Moments", both: "Moments") -> None:
+    def solve(
+        self, first: "Moments", second: "Moments", both: "Moments", strength: float | None = None
+    ) -> None:
         """Finds the corrections.
 
         Args:
             first: of the centres of rows that have the first modality, and of what the head misses.
             second: likewise.
             both: of both centres of rows that have both, and of what the mean of both misses.
+            strength: see `Moments.ridge`.
         """
-        left, right = first.ridge(), second.ridge()
+        left, right = first.ridge(strength), second.ridge(strength)
         self.singles[0].copy_(left)
         self.singles[1].copy_(right)
         corrected = torch.cat([left[:-1], right[:-1], left[-1:] + right[-1:]]) / 2
-        self.joint.copy_(both.less(corrected).ridge())
+        self.joint.copy_(both.less(corrected).ridge(strength))
 
 
 class Moments:
@@ -100,23 +108,33 @@ class Moments:
         left.squares = self.squares + float((known * (explained - 2 * self.crossed)).sum())
         return left
 
-    def ridge(self) -> Tensor:
-        """The map (inputs + 1, targets) whose generalised cross-validation is the least."""
+    def ridge(self, strength: float | None = None) -> Tensor:
+        """A map (inputs + 1, targets).
+
+        Args:
+            strength: as a share of a row's variance in all inputs together; None for that whose
+                generalised cross-validation is the least.
+        """
         rows = float(self.products[-1, -1])
         if rows < LEAST:
             return torch.zeros_like(self.crossed)
         means, level = self.products[-1, :-1] / rows, self.crossed[-1] / rows
         covariance = self.products[:-1, :-1] - rows * torch.outer(means, means)
+        crossed = self.crossed[:-1] - rows * torch.outer(means, level)
+        if strength is not None:
+            covariance.diagonal().add_(strength * float(covariance.trace()) / rows + 1e-12)
+            found = torch.cholesky_solve(crossed, torch.linalg.cholesky(covariance))
+            return torch.cat([found, (level - means @ found)[None]])
         variances, axes = torch.linalg.eigh(covariance)
         variances = variances.clamp_min(0.0)
-        along = axes.T @ (self.crossed[:-1] - rows * torch.outer(means, level))
+        along = axes.T @ crossed
         squares = self.squares - rows * float(level.square().sum())
         power, mean = along.square().sum(dim=1), float(variances.sum()) / min(rows, len(variances))
-        strengths = [strength * mean + 1e-12 for strength in STRENGTHS]
+        strengths = [share * mean + 1e-12 for share in STRENGTHS]
 
-        def criterion(strength: float) -> float:
-            damped = variances + strength
-            error = squares - float((power * (variances + 2 * strength) / damped**2).sum())
+        def criterion(damping: float) -> float:
+            damped = variances + damping
+            error = squares - float((power * (variances + 2 * damping) / damped**2).sum())
             freedom = 1 - (1 + float((variances / damped).sum())) / rows
             return error / max(freedom, 1e-3) ** 2
 

@@ -15,19 +15,19 @@ RIDGE = 0.03
 """Added to variances, as a share of the greatest: weak directions are mostly the training rows'."""
 
 
-def check_enough(rows: int) -> None:
-    """Refuses to find directions from too few rows.
+def check_enough(rows: int, key: str = "embedding.shared") -> None:
+    """Refuses to find directions, or a map from landmarks, from too few rows.
 
     Args:
         rows: complete ones; in the space of diffusion, of which neither modality is all zeros.
+        key: the setting that needs them.
 
     Raises:
         UserError: naming the way out.
     """
     if rows < LEAST:
         raise UserError(
-            f"embedding.shared needs {LEAST} complete rows to train on, there are {rows}; set "
-            "embedding.shared=0"
+            f"{key} needs {LEAST} complete rows to train on, there are {rows}; set {key}=0"
         )
 
 

@@ -165,7 +165,7 @@ def _fit(
         )
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
-        if shared:  # refuses too few rows, before any step
+        if shared or config.embedding.landmarks:  # refuses too few rows, before any step
             model.fit_embedding(data.store, data.complete_rows)
         first = getattr(rank_zero_only, "rank", 0) == 0
         if config.doctor and config.trainer.trains and first and begun is None and start is None:
