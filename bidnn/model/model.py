@@ -287,7 +287,7 @@ class Model(nn.Module):
             missed = target - (predicted[0] + predicted[1]) / 2
             sums[2].add(torch.cat(centres, dim=1)[both], missed[both])
         strength = landmarks.STRENGTH if self.finish.config.landmarks else None
-        self.finish.readout.solve(*sums, strength=strength)
+        self.finish.readout.solve(sums[0], sums[1], sums[2], strength)
 
     def _fit_shared(self, store: PairStore, rows: NDArray[np.int64]) -> None:
         """Finds the directions that complete rows share when only one modality is shown."""

@@ -1,4 +1,4 @@
-"""Landmarks: against kernel ridge regression, and what must hold of a head that is solved on them."""
+"""Landmarks: against kernel ridge regression, and what a head solved on them must do."""
 
 import numpy as np
 import pytest
