@@ -252,7 +252,7 @@ def try_compiler(device: torch.device) -> str | None:
     try:
         torch.compile(torch.sin, dynamic=False)(torch.zeros(8, device=device))
     except Exception as error:  # noqa: BLE001 — torch wraps what a compiler says in many kinds
-        return str(error).strip().splitlines()[0]
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
     return None
 
 

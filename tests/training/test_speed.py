@@ -163,6 +163,10 @@ def broken(*_, **__):
     raise RuntimeError("fatal error: Python.h: No such file\nand much more")
 
 
+def wordless(*_, **__):
+    raise RuntimeError
+
+
 @pytest.fixture
 def takes(monkeypatch, caplog):
     """Whether a training of 30 steps compiles them, if each saves ten seconds, and what it says."""
@@ -215,6 +219,8 @@ def test_without_a_compiler_that_works_it_says_so_and_goes_on(takes, monkeypatch
         False,
         ["steps are not compiled: fatal error: Python.h: No such file"],
     )
+    monkeypatch.setattr(torch, "compile", wordless)
+    assert takes() == (False, ["steps are not compiled: RuntimeError"])
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert takes() == (False, ["steps are not compiled: there is no C++ compiler"])
 
