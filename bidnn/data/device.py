@@ -40,10 +40,14 @@ class DeviceRows:
                 whole[block] = torch.from_numpy(part)
         return cls(first, second, torch.from_numpy(store.present).to(device))
 
-    def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Those rows of all three."""
-        numbers = moved(torch.from_numpy(np.ascontiguousarray(rows)), self.first.device)
-        return self.first[numbers], self.second[numbers], self.present[numbers]
+    def numbers(self, rows: NDArray[np.int64]) -> Tensor:
+        """Numbers of rows, there."""
+        return moved(torch.from_numpy(np.ascontiguousarray(rows)), self.first.device)
+
+    def at(self, numbers: Tensor, *, masked: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Those rows: both modalities, and, if any row misses one, what is present."""
+        present = self.present[numbers] if masked else None
+        return self.first[numbers], self.second[numbers], present
 
 
 def fits(store: PairStore, device: torch.device) -> bool:

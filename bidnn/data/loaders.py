@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -54,6 +55,14 @@ class Chunk:
         """The same rows on a device."""
         return self._each(lambda part: moved(part, device))
 
+    def __len__(self) -> int:
+        """Rows of the chunk."""
+        return len(self.first)
+
+    def gathered(self) -> "Chunk":
+        """Itself."""
+        return self
+
     def part(self, rows: slice) -> "Chunk":
         """Some of the rows."""
         return self._each(lambda part: part[rows])
@@ -63,6 +72,50 @@ class Chunk:
             None if part is None else change(part) for part in (self.present, self.coordinates)
         )
         return Chunk(change(self.first), change(self.second), self.batch, *known)
+
+
+class Numbered:
+    """A chunk of rows that are on a device, by their numbers.
+
+    Compiled steps read each row where it is used, which saves copying them together first.
+    """
+
+    __slots__ = ("batch", "coordinates", "masked", "numbers", "rows")
+
+    def __init__(
+        self,
+        rows: DeviceRows,
+        numbers: Tensor,
+        batch: int,
+        coordinates: Tensor | None = None,
+        *,
+        masked: bool,
+    ) -> None:
+        """Takes numbers.
+
+        Args:
+            rows: that are numbered.
+            numbers: (rows of the chunk,) on their device.
+            batch: rows of one batch.
+            coordinates: (rows of the chunk, rep) for the diffusion head; None without one.
+            masked: whether any row misses a modality.
+        """
+        self.rows, self.numbers, self.batch = rows, numbers, batch
+        self.coordinates, self.masked = coordinates, masked
+
+    def __len__(self) -> int:
+        """Rows of the chunk."""
+        return len(self.numbers)
+
+    def to(self, device: torch.device) -> "Numbered":
+        """The same, the coordinates on the device, where the rows are already."""
+        own = None if self.coordinates is None else moved(self.coordinates, device)
+        return Numbered(self.rows, self.numbers, self.batch, own, masked=self.masked)
+
+    def gathered(self) -> Chunk:
+        """The rows themselves."""
+        first, second, present = self.rows.at(self.numbers, masked=self.masked)
+        return Chunk(first, second, self.batch, present, self.coordinates)
 
 
 CPU = torch.device("cpu")
@@ -149,6 +202,7 @@ class ChunkLoader:
         self.masked = not store.present[rows].all()
         cut = Cut.of(store, len(rows), batch_size, shuffle, seed, device)
         self.order, self.batches_per_chunk = cut.order, cut.chunk
+        self._begun: tuple[tuple[int, int], Iterator[NDArray[np.int64]]] | None = None
 
     @property
     def batches(self) -> int:
@@ -159,36 +213,59 @@ class ChunkLoader:
         """Chunks of an epoch, or batches."""
         return math.ceil(self.batches / (1 if self.one_by_one else self.batches_per_chunk))
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def __iter__(self) -> Iterator[Chunk | Numbered]:
         """One epoch, or what is left of it."""
-        chunks = self._chunks()
+        chunks: Iterator[Chunk | Numbered] = self._chunks()
         if self.one_by_one:
-            chunks = (batch for chunk in chunks for batch in _split(chunk))
+            chunks = (batch for chunk in chunks for batch in _split(chunk.gathered()))
         in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
         return chunks if in_memory or self.on_device else ahead(chunks)
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _pools(self, epoch: int, start: int) -> Iterator[NDArray[np.int64]]:
+        """Those of the order; where nothing else is done meanwhile, begins the next epoch's, too.
+
+        A GPU has steps to take then, and would wait for the order when they are done.
+        """
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] != (epoch, start):
+            yield from self.order.pools(epoch, start)
+        else:
+            yield from begun[1]
+        if self.on_device:
+            later = self.order.pools(epoch + 1)
+            self._begun = (epoch + 1, 0), chain([next(later)], later)
+
+    def _chunks(self) -> Iterator[Chunk | Numbered]:
         process, processes = self.share
         epoch, taken = self.place()
         taken *= 1 if self.one_by_one else self.batches_per_chunk
-        for pool in self.order.pools(epoch, taken * self.batch_size):
+        for pool in self._pools(epoch, taken * self.batch_size):
             self.store.check_files()
             batches = len(pool) // self.batch_size
             rows = self.rows[pool[: batches * self.batch_size]]
             rows = rows.reshape(batches, self.batch_size)[:, process::processes]
-            numbers, store = rows, self.on_device or self.store
+            numbers, store = rows, self.store
             if self.order.block and not self.on_device:
                 # Read as the rows lie in the file, drawn from memory.
                 read = np.sort(rows, axis=None)
                 store, rows = self.store.load(read), np.searchsorted(read, rows)
             for start in range(0, batches, self.batches_per_chunk):
                 part = rows[start : start + self.batches_per_chunk]
-                chunk = _chunk(store, part.ravel(), part.shape[1], masked=self.masked)
+                known = None
                 if self.coordinates is not None:
                     own = numbers[start : start + self.batches_per_chunk].ravel()
-                    chunk.coordinates = torch.from_numpy(self.coordinates[own])
+                    known = torch.from_numpy(self.coordinates[own])
                     let_go(self.coordinates)
-                yield chunk
+                yield self._chunk(store, part.ravel(), part.shape[1], known)
+
+    def _chunk(
+        self, store: PairStore, rows: NDArray[np.int64], batch: int, known: Tensor | None
+    ) -> Chunk | Numbered:
+        masked = self.masked
+        if self.on_device is None:
+            return _gathered(store, rows, batch, known, masked=masked)
+        there = self.on_device.numbers(rows)
+        return Numbered(self.on_device, there, batch, known, masked=masked)
 
 
 class RowLoader:
@@ -214,7 +291,7 @@ class RowLoader:
         self.store.check_files()
         for start in range(0, len(self.rows), self.size):
             rows = self.rows[start : start + self.size]
-            yield _chunk(self.store, rows, len(rows), masked=False)
+            yield _gathered(self.store, rows, len(rows), masked=False)
 
 
 def _split(chunk: Chunk) -> Iterator[Chunk]:
@@ -223,11 +300,14 @@ def _split(chunk: Chunk) -> Iterator[Chunk]:
         yield chunk.part(slice(start, start + chunk.batch))
 
 
-def _chunk(
-    store: PairStore | DeviceRows, rows: NDArray[np.int64], batch: int, *, masked: bool
+def _gathered(
+    store: PairStore,
+    rows: NDArray[np.int64],
+    batch: int,
+    known: Tensor | None = None,
+    *,
+    masked: bool,
 ) -> Chunk:
-    if isinstance(store, DeviceRows):
-        on_device = store.take(rows)
-        return Chunk(*on_device[:2], batch, on_device[2] if masked else None)
     first, second = (torch.from_numpy(part) for part in store.take(rows))
-    return Chunk(first, second, batch, torch.from_numpy(store.present[rows]) if masked else None)
+    present = torch.from_numpy(store.present[rows]) if masked else None
+    return Chunk(first, second, batch, present, known)

@@ -74,13 +74,25 @@ def lost_loss(losses: Tensor, number: int) -> str | None:
     return f"the loss is {float(losses[first])} in epoch {{epoch}}, batch {number + first + 1}"
 
 
-def lost_weight(network: nn.Module, steps: int) -> str | None:
-    """Names the first weight that is not finite after so many steps; None as in `lost_loss`."""
+def watched_weights(network: nn.Module, steps: int) -> Callable[[], str | None]:
+    """Begins to look at the weights; called, it waits for a GPU to have seen them.
+
+    Args:
+        network: whose weights those are.
+        steps: how many were taken.
+
+    Returns:
+        Names the first weight that is not finite; None as in `lost_loss`.
+    """
     with torch.no_grad():
-        norm = nn.utils.get_total_norm(network.parameters())
-    if bool(norm.isfinite()):  # of finite weights it can still be too large
+        norm = fetched(nn.utils.get_total_norm(network.parameters()))
+
+    def look() -> str | None:
+        if bool(norm().isfinite()):  # of finite weights it can still be too large
+            return None
+        for name, values in network.named_parameters():
+            if not bool(values.isfinite().all()):
+                return f"{name} is not finite after {steps} steps, in epoch {{epoch}}"
         return None
-    for name, values in network.named_parameters():
-        if not bool(values.isfinite().all()):
-            return f"{name} is not finite after {steps} steps, in epoch {{epoch}}"
-    return None
+
+    return look

@@ -1,6 +1,7 @@
 """The LightningModule: a model, its loss and its optimiser."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -10,13 +11,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.loaders import Chunk
+from bidnn.data.loaders import Chunk, Numbered
 from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.model import Model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
-from bidnn.training.diverging import DivergedError, LossWatch, lost_weight
+from bidnn.training.diverging import DivergedError, LossWatch, watched_weights
 from bidnn.training.history import History
 from bidnn.training.loggers import count_rows, event_files
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
@@ -111,14 +112,14 @@ class TrainingModule(LightningModule):
         """Decides on the arithmetic, now that the device is known."""
         self.stepper.begin(self.steps())
 
-    def training_step(self, batch: Chunk, number: int) -> Terms | None:
+    def training_step(self, batch: Chunk | Numbered, number: int) -> Terms | None:
         """One optimiser step, or one for each batch of the chunk.
 
         Raises:
             DivergedError: if a loss is not finite.
         """
         if self.automatic_optimization:
-            terms = self.stepper.one(batch, number)
+            terms = self.stepper.one(batch.gathered(), number)
             self._add(list(terms), together(terms)[None], batch.batch, number)
             loss = terms["loss"].detach()
             self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
@@ -128,14 +129,21 @@ class TrainingModule(LightningModule):
         return None
 
     def _add(self, names: list[str], terms: Tensor, rows: int, number: int) -> None:
-        """Adds steps to the epoch's sums; looks at those before, which a GPU is done with.
+        """Adds steps to the epoch's sums; looks at those before, which a GPU may be done with.
 
         Raises:
             DivergedError: if a loss is not finite.
         """
         losses = self._sums["train"].add(names, terms, rows)
-        at_once = self.device.type == "cpu" or number + len(terms) >= self._data().batches
-        self._check(self._watch.add(losses, number, at_once=at_once))
+        self._check(self._watch.add(losses, number, at_once=self.device.type == "cpu"))
+
+    def on_validation_start(self) -> None:
+        """Looks at the last losses, so that nothing is validated by weights that are lost.
+
+        Raises:
+            DivergedError: if a loss is not finite.
+        """
+        self._check(self._watch.look())
 
     def validation_step(self, batch: Chunk, _: int) -> None:
         """The loss of held-out complete rows, without dropout."""
@@ -155,9 +163,11 @@ class TrainingModule(LightningModule):
         Raises:
             DivergedError: if a weight is not finite.
         """
-        self._check_weights()
+        look = self._watch_weights()
+        means = self._means("train")  # a GPU is waited for once, here
+        look()
         rate = torch.tensor(self.stepper.optimizer.param_groups[0]["lr"])
-        self.log_metrics({**self._means("train"), "learning_rate": rate})
+        self.log_metrics({**means, "learning_rate": rate})
 
     def log_metrics(self, metrics: dict[str, Tensor]) -> None:
         """Sends metrics to the loggers, and to the callbacks that watch one of them.
@@ -217,7 +227,7 @@ class TrainingModule(LightningModule):
         Raises:
             DivergedError: if a weight is not finite; the last checkpoint stays then.
         """
-        self._check_weights()
+        self._watch_weights()()
         live = self.state_dict()
         kept = checkpoint["state_dict"]
         averaged = "current_model_state" in checkpoint  # as Lightning's WeightAveraging marks it
@@ -267,10 +277,15 @@ class TrainingModule(LightningModule):
         assert isinstance(gathered, Tensor)
         return gathered
 
-    def _check_weights(self) -> None:
-        self._check(self._watch.look())
-        network = self.model.get_submodule("network")
-        self._check(lost_weight(network, self.trainer.global_step))
+    def _watch_weights(self) -> Callable[[], None]:
+        """Begins to look at losses and weights; called, it raises DivergedError if one is lost."""
+        weight = watched_weights(self.model.get_submodule("network"), self.trainer.global_step)
+
+        def look() -> None:
+            self._check(self._watch.look())
+            self._check(weight())
+
+        return look
 
     def _check(self, lost: str | None) -> None:
         if lost is not None:

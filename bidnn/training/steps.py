@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.loaders import Chunk
+from bidnn.data.device import DeviceRows
+from bidnn.data.loaders import Chunk, Numbered
 from bidnn.losses import Loss, LossConfig
 from bidnn.model.model import Model
 from bidnn.network import Outputs
@@ -86,10 +89,9 @@ class Stepper:
             number: of the batch in its epoch, from 0.
         """
         self._seed(number)
-        first, second = self._model.scale(batch.first, batch.second)
-        return self._objective(first, second, *self._known(batch))
+        return self._objective(*self._prepared(batch))
 
-    def many(self, chunk: Chunk, before: int) -> tuple[list[str], Tensor]:
+    def many(self, chunk: Chunk | Numbered, before: int) -> tuple[list[str], Tensor]:
         """A step for each batch of a chunk.
 
         Args:
@@ -100,13 +102,11 @@ class Stepper:
             The names of the losses, and (batches, losses).
         """
         trainer = self._module.trainer
-        count = len(chunk.first) // chunk.batch
+        count = len(chunk) // chunk.batch
         if trainer.max_steps >= 0:
             count = min(count, max(1, trainer.max_steps - trainer.global_step))
-        parts = (*self._model.scale(chunk.first, chunk.second), *self._known(chunk))
-        rows = [None if part is None else part[: count * chunk.batch] for part in parts]
         take = self._compiled_steps if self.compiles else self._plain_steps
-        return take(rows, before, count)
+        return take(chunk, before, count)
 
     def _worth_compiling(self, steps: int, operations: float) -> bool:
         """Whether steps that nobody asked to be compiled are: ours, with an end that is known."""
@@ -130,10 +130,11 @@ class Stepper:
         return True
 
     def _plain_steps(
-        self, rows: list[Tensor | None], before: int, count: int
+        self, chunk: Chunk | Numbered, before: int, count: int
     ) -> tuple[list[str], Tensor]:
         steps: list[Terms] = []
         schedule = self._schedule()
+        rows = _first(self._prepared(chunk.gathered()), count * chunk.batch)
         batches = zip(*(_cut(part, count) for part in rows), strict=True)
         for number, batch in enumerate(batches):
             self._seed(before + number)
@@ -142,24 +143,31 @@ class Stepper:
         return list(steps[0]), torch.stack([together(terms) for terms in steps])
 
     def _compiled_steps(
-        self, rows: list[Tensor | None], before: int, count: int
+        self, chunk: Chunk | Numbered, before: int, count: int
     ) -> tuple[list[str], Tensor]:
         optimizer = self.optimizer
         if self._compiled is None:
-            assert rows[0] is not None
             self._compiled = CompiledSteps(
                 self._model.get_submodule("network"),
-                self._losses_of,
+                self._losses_of
+                if isinstance(chunk, Chunk)
+                else partial(self._losses_of_numbered, chunk.rows, chunk.masked),
                 optimizer,
                 self._config,
-                len(rows[0]) // count,
+                chunk.batch,
                 self._average if self._module.trainer.world_size > 1 else None,
                 bf16=self._bf16,
             )
+        parts = (
+            self._prepared(chunk)
+            if isinstance(chunk, Chunk)
+            else (chunk.numbers, chunk.coordinates)
+        )
         rates, schedule = [], self._schedule()
         for _ in range(count):
             rates.append(optimizer.param_groups[0]["lr"])
             self._count_step(schedule)
+        rows = _first(parts, count * chunk.batch)
         terms = self._compiled(rates, rows, lambda number: self._seed(before + number))
         return self._compiled.names, terms
 
@@ -190,12 +198,29 @@ class Stepper:
         with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
             return self._loss(network(first, second), first, second, *known)
 
-    def _known(self, chunk: Chunk) -> tuple[Tensor | None, ...]:
-        """What the loss is told of the rows besides their features; an own loss takes `present`."""
+    def _losses_of_numbered(
+        self,
+        there: DeviceRows,
+        masked: bool,
+        network: Callable[[Tensor, Tensor], Outputs],
+        numbers: Tensor,
+        coordinates: Tensor | None,
+    ) -> Terms:
+        """The losses of rows that are on the device, which are read and scaled as they are used."""
+        first, second, present = there.at(numbers, masked=masked)
+        chunk = Chunk(first, second, len(numbers), present, coordinates)
+        return self._losses_of(network, *self._prepared(chunk))
+
+    def _prepared(self, chunk: Chunk) -> tuple[Any, ...]:
+        """What the loss is told of rows: scaled features, what is present, and where they lie.
+
+        An own loss takes no more than the first three.
+        """
+        first, second = self._model.scale(chunk.first, chunk.second)
         if chunk.coordinates is None:
-            return (chunk.present,)
+            return first, second, chunk.present
         present = self._model.telling(chunk.first, chunk.second, chunk.present)
-        return present, chunk.coordinates
+        return first, second, present, chunk.coordinates
 
     def _average(self, gradients: Tensor) -> None:
         """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""
@@ -234,6 +259,11 @@ class Stepper:
 def together(terms: Terms) -> Tensor:
     """(terms,) without gradients."""
     return torch.stack(list(terms.values())).detach()
+
+
+def _first(parts: Sequence[Tensor | None], count: int) -> list[Tensor | None]:
+    """So many rows of each."""
+    return [None if part is None else part[:count] for part in parts]
 
 
 def _cut(part: Tensor | None, count: int) -> Sequence[Tensor | None]:

@@ -88,10 +88,29 @@ def test_rows_on_a_device_make_the_same_chunks(monkeypatch, shuffle):
     monkeypatch.setattr(datamodule, "fits", lambda *_: True)
     loader = module(store, **settings).train_dataloader()
     assert loader.on_device is not None
-    for own, other in zip(loader, plain, strict=True):
+    for numbered_rows, other in zip(loader, plain, strict=True):
+        assert len(numbered_rows) == len(other)
+        own = numbered_rows.gathered()
         assert own.batch == other.batch
         for part in ("first", "second", "present"):
             assert torch.equal(getattr(own, part), getattr(other, part))
+
+
+@pytest.mark.parametrize("shuffle", [Shuffle.rows, Shuffle.blocks])
+def test_an_order_that_was_begun_before_its_epoch_is_the_epochs_own(monkeypatch, shuffle):
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
+    monkeypatch.setattr(stores, "BLOCK_BYTES", 600)
+    monkeypatch.setattr(datamodule, "fits", lambda *_: True)
+    data = module(numbered(100), shuffle=shuffle)
+
+    def of(loader, epoch, taken=0):
+        data.trainer = place(epoch, taken=taken)
+        return [chunk.numbers.tolist() for chunk in loader]
+
+    loader = data.train_dataloader()
+    for epoch, taken in ((0, 0), (1, 0), (2, 1), (3, 0), (3, 0), (7, 0), (8, 0)):
+        alone = of(data.train_dataloader(), epoch, taken)
+        assert of(loader, epoch, taken) == alone
 
 
 def test_chunks_do_not_change_the_batches(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from bidnn.data import loaders
+from bidnn.data import datamodule, loaders
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
 from bidnn.training import speed as rooms
@@ -52,10 +52,11 @@ EVERYTHING = LossConfig(
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("optimizer", "loss", "network"),
+    ("on_device", "optimizer", "loss", "network"),
     [
-        (SgdConfig(), LossConfig(), {"tied": False}),
+        (False, SgdConfig(), LossConfig(), {"tied": False}),
         (
+            True,
             AdamConfig(decoupled=True, weight_decay=0.01, schedule=Schedule.cosine),
             EVERYTHING,
             {
@@ -66,8 +67,11 @@ EVERYTHING = LossConfig(
         ),
     ],
 )
-def test_compiled_steps_are_the_plain_ones_dropout_included(optimizer, loss, network):
+def test_compiled_steps_are_the_plain_ones_dropout_included(
+    monkeypatch, on_device, optimizer, loss, network
+):
     plain, plain_loss = fit(None, optimizer, loss, **network)
+    monkeypatch.setattr(datamodule, "fits", lambda *_: on_device)
     fast, fast_loss = fit(SpeedConfig(compile=True), optimizer, loss, **network)
     assert fast.trainer.global_step == plain.trainer.global_step
     assert fast_loss == pytest.approx(plain_loss, rel=1e-5)
