@@ -146,8 +146,7 @@ class CompiledSteps:
             return losses, named
 
         # A GPU takes products in bf16 slowly unless all sizes are multiples of 8: they are made so.
-        options = {**OPTIONS, "force_shape_pad": bf16}
-        compiled = partial(torch.compile, dynamic=False, fullgraph=True, options=options)
+        compiled = partial(_compiled, options={**OPTIONS, "force_shape_pad": bf16})
         if average is None:
             self._step = partial(compiled(step), values, read, states, self._rate)
         else:
@@ -205,6 +204,28 @@ class CompiledSteps:
         return torch.stack(together)
 
 
+def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """One graph, for the tensors of each call as they are.
+
+    Trainings with the same sizes share what was compiled. torch keeps eight kinds and then fails,
+    before any of the function was done: all are forgotten then.
+    """
+    compiled: Any = torch.compile(function, dynamic=False, fullgraph=True, options=options)
+
+    def call(*inputs: Any) -> Any:  # noqa: ANN401 — what the function takes and gives
+        try:
+            return compiled(*inputs)
+        except Exception as error:
+            from torch._dynamo.exc import FailOnRecompileLimitHit  # a second, seldom needed
+
+            if not isinstance(error, FailOnRecompileLimitHit):
+                raise
+            torch.compiler.reset()
+            return compiled(*inputs)
+
+    return call
+
+
 def _linear(network: nn.Module) -> frozenset[str]:
     """Names of the weights and biases of linear layers, which autocast would round in each use."""
     layers = [
@@ -227,7 +248,9 @@ def compiled_loss(losses: Callable[..., Terms], device: torch.device) -> Callabl
         UserError: if there is no C++ compiler.
     """
     check_compiler(device)
-    compiled: Any = torch.compile(losses, dynamic=False, options=OPTIONS)
+    # Otherwise the ninth kind of training in a process would not be compiled at all.
+    compiles: Any = torch.compile  # its types do not know the limit
+    compiled = compiles(losses, dynamic=False, options=OPTIONS, recompile_limit=256)
     return lambda *batch: dict(compiled(*batch))
 
 

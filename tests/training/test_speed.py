@@ -13,6 +13,7 @@ from bidnn.data import datamodule, loaders
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
 from bidnn.training import speed as rooms
+from bidnn.training.compiled import CompiledSteps
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
 from bidnn.training.speed import Bf16, SpeedConfig, choose_threads
 from tests.training.fitting import run, settings
@@ -82,6 +83,33 @@ def test_compiled_steps_are_the_plain_ones_dropout_included(
         assert own.keys() == other.keys()
         for key, value in own.items():
             torch.testing.assert_close(value, other[key], rtol=1e-4, atol=1e-6)
+
+
+def test_any_number_of_trainings_of_different_sizes_are_compiled(monkeypatch):
+    compiled, compiles = [], torch.compile
+
+    def traced(function, *, options, **more):  # as torch traces it, without its compiler
+        compiled.append(options)
+        return compiles(function, backend="eager", **more)
+
+    def train(size):
+        torch.manual_seed(0)
+        network, config = torch.nn.Linear(size, size), SgdConfig()
+        optimizer = config.build(network.parameters())
+        steps = CompiledSteps(
+            network, lambda call, x: {"loss": (call(x) - x).square().mean()}, optimizer, config, 4
+        )
+        rows = torch.linspace(-1, 1, 8 * size).view(8, size)
+        return steps([0.1, 0.1], [rows], lambda _: None).ravel()
+
+    sizes = range(2, 13)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "compile", lambda function, **_: function)
+        plain = [train(size) for size in sizes]
+    monkeypatch.setattr(torch, "compile", traced)
+    for size, expected in zip(sizes, plain, strict=True):
+        torch.testing.assert_close(train(size), expected)
+    assert len(compiled) == len(sizes)
 
 
 @needs_compiler
