@@ -18,7 +18,7 @@ from bidnn.data.transfers import Lanes, fetched, pinned
 from bidnn.errors import UserError
 from bidnn.model.model import Model
 
-GPU_READERS = 4
+GPU_READERS = 8
 """Threads that read blocks for a GPU, which takes rows faster than one can copy them; at most."""
 GPU_BLOCKS = 2
 """How many times as large they are, so that each product keeps all of a GPU busy."""
