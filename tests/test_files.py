@@ -27,6 +27,7 @@ from bidnn.files import (
     whole_folder,
 )
 from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import OutputKind, embed
 from bidnn.model.model import Model
 from bidnn.model.outputs import OutputConfig, write_output
@@ -189,7 +190,7 @@ def test_a_full_disk_leaves_no_output(store, tmp_path, monkeypatch, name):
 
 def test_a_bundle_comes_back_as_the_same_model(store, tmp_path):
     own = model()
-    own.fit_embedding(store, store.complete)
+    fit_embedding(own, store, store.complete)
     own.first_scaler.shift.fill_(0.3)
     save_bundle(tmp_path / "model.pt", own.with_missing(MissingStrategy.duplicate))
     found = load_bundle(tmp_path / "model.pt")

@@ -3,7 +3,7 @@
 Shapes are those of `network.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Self
@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bidnn.architecture import NetworkConfig
-from bidnn.data.store import PairStore, Reading
+from bidnn.data.store import Reading
 from bidnn.data.transfers import moved
 from bidnn.errors import UserError
-from bidnn.model import landmarks, readout, sharing
 from bidnn.model.finishing import (
     STRATEGIES,
-    Centring,
     EmbeddingConfig,
     Finish,
     MissingStrategy,
@@ -30,8 +28,6 @@ from bidnn.model.finishing import (
 from bidnn.model.networks import PairNetwork, build_network
 from bidnn.model.scaling import ModalityScaler, ScalingConfig, at_least_float32
 from bidnn.network import Network
-
-FIT_BYTES = 128 * 2**20
 
 
 class Model(nn.Module):
@@ -180,7 +176,7 @@ class Model(nn.Module):
         incomplete, present = _any_missing(present), moved(present, first.device)
         if self.finish.config.space is Space.diffusion:
             present = self.telling(first, second, present)
-        vectors = self._halves(first, second, present, self.missing, incomplete=incomplete)
+        vectors = self.vectors(first, second, present, self.missing, incomplete=incomplete)
         finished: Tensor = self.finish(vectors, present, self.missing)
         return finished
 
@@ -201,145 +197,11 @@ class Model(nn.Module):
         said = torch.stack([first.any(dim=1), second.any(dim=1)], dim=1)
         return said if present is None else said & present
 
-    def fit_embedding(
-        self,
-        store: PairStore,
-        rows: NDArray[np.int64],
-        taught: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None,
-    ) -> None:
-        """Finds the statistics that the embedding needs, for every strategy, from complete rows.
-
-        Args:
-            store: where they are.
-            rows: numbers of complete rows; 65 536 of them, spread evenly, are used.
-            taught: numbers of all rows that train the diffusion head, of which 16 384 are used, and
-                by row of the store the coordinates that it is to predict, zeros where there are
-                none; None leaves the head as it is.
-
-        Raises:
-            UserError: if they are too few for `embedding.shared` or `embedding.landmarks`.
-        """
-        if not self.finish.config.fitted:
-            return
-        for key in ("shared", "landmarks"):
-            if getattr(self.finish.config, key):
-                sharing.check_enough(len(rows), f"embedding.{key}")
-        training = self.training
-        self.eval()
-        if self.finish.readout is not None and taught is not None:
-            self._fit_landmarks(store, taught[0])
-            self._solve(store, *taught)
-        if len(rows):
-            self._fit_finish(store, rows)
-        self.train(training)
-
-    def _fit_finish(self, store: PairStore, rows: NDArray[np.int64]) -> None:
-        size = sum(self.halves)
-        config, count = self.finish.config, 0
-        sums = torch.zeros(len(STRATEGIES), 3, size, dtype=torch.float64)
-        products = torch.zeros(size, size, dtype=torch.float64)
-        kinds = (0, 1, 2) if config.centring is Centring.presence else (0,)
-        for kind, own, vectors in self._shown(store, rows[:: -(-len(rows) // 65536)], kinds):
-            sums[own, kind] += vectors.sum(dim=0)
-            count += len(vectors) if kind == 0 else 0
-            if kind == 0 and config.whitening:
-                products += vectors.T @ vectors
-        if count:
-            self.finish.fit(sums, products, count)
-        if config.shared:
-            self._fit_shared(store, rows[:: -(-len(rows) // sharing.ROWS)])
-
-    def _fit_landmarks(self, store: PairStore, rows: NDArray[np.int64]) -> None:
-        """Finds the landmarks of both modalities, if there are to be any."""
-        if not len(rows) or not self.finish.config.landmarks:
-            return
-        rows = rows[:: -(-len(rows) // min(landmarks.ROWS, store.rows_in(FIT_BYTES)))]
-        first, second = (self.on_device(values) for values in store.take(rows))
-        present = torch.from_numpy(store.present[rows]).to(self.device)
-        said = self.telling(first, second, present)
-        with torch.no_grad():
-            scaled = self.scale(first, second)
-        for side, own in enumerate(self.finish.landmarks):
-            assert isinstance(own, landmarks.Landmarks)
-            own.fit(scaled[side][said[:, side]].float().cpu().numpy())
-
-    def _solve(
-        self, store: PairStore, rows: NDArray[np.int64], coordinates: NDArray[np.float32]
-    ) -> None:
-        """Solves the diffusion head for training rows."""
-        assert self.finish.readout is not None
-        size = sum(self.halves)
-        inputs = self.finish.readout.inputs
-        sums = [readout.Moments(count, size) for count in (inputs, inputs, 2 * inputs)]
-        rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
-        for part in self._blocks(store, rows):
-            first, second = (self.on_device(values) for values in store.take(part))
-            target = self.on_device(np.asarray(coordinates[part]))
-            present = torch.from_numpy(store.present[part]).to(self.device)
-            said = self.telling(first, second, present) & target.any(dim=1, keepdim=True)
-            with torch.no_grad():
-                centres, predicted = self._placed(first, second)
-            centres = [at_least_float32(centre) for centre in centres]
-            for side in (0, 1):
-                own = said[:, side]
-                sums[side].add(centres[side][own], (target - predicted[side])[own])
-            both = said.all(dim=1)
-            missed = target - (predicted[0] + predicted[1]) / 2
-            sums[2].add(torch.cat(centres, dim=1)[both], missed[both])
-        strength = landmarks.STRENGTH if self.finish.config.landmarks else None
-        self.finish.readout.solve(sums[0], sums[1], sums[2], strength)
-
-    def _fit_shared(self, store: PairStore, rows: NDArray[np.int64]) -> None:
-        """Finds the directions that complete rows share when only one modality is shown."""
-        found: dict[tuple[int, ...], tuple[list[Tensor], list[Tensor]]] = {}
-        for kind, own, vectors in self._shown(store, rows, (1, 2)):
-            found.setdefault(tuple(own), ([], []))[kind - 1].append(vectors)
-        for strategies, (first, second) in found.items():
-            sharing.check_enough(sum(map(len, first)))
-            self.finish.fit_shared(torch.cat(first), torch.cat(second), strategies)
-
-    def _shown(
-        self, store: PairStore, rows: NDArray[np.int64], kinds: tuple[int, ...]
-    ) -> Iterator[tuple[int, list[int], Tensor]]:
-        """Vectors of complete rows of which both, only the first or only the second are shown.
-
-        Args:
-            store: where the rows are.
-            rows: their numbers; those of which one modality says nothing are left out.
-            kinds: 0 for both, 1 for the first only, 2 for the second only.
-
-        Yields:
-            The kind, the numbers of the strategies that make the same of it, and (rows, D) in
-            double precision on the processor, since some devices have none.
-        """
-        shows = torch.tensor([[True, True], [True, False], [False, True]], device=self.device)
-        for part in self._blocks(store, rows):
-            first, second = (self.on_device(values) for values in store.take(part))
-            if self.finish.config.space is Space.diffusion:
-                said = self.telling(first, second).all(dim=1)
-                first, second = first[said], second[said]
-            for kind in kinds:
-                present = shows[kind].expand(len(first), 2)
-                ways = self.strategies if kind else self.strategies[:1]
-                for strategy in ways:
-                    alike = STRATEGIES if len(ways) == 1 else (strategy,)
-                    with torch.no_grad():
-                        vectors = self._halves(
-                            first, second, present, strategy, incomplete=kind != 0
-                        )
-                    yield kind, [STRATEGIES.index(way) for way in alike], vectors.cpu().double()
-
-    @staticmethod
-    def _blocks(store: PairStore, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Numbers of rows, as many at once as memory is meant for."""
-        count = -(-len(rows) // min(4096, store.rows_in(FIT_BYTES)))
-        return np.array_split(rows, count) if count else []
-
     def on_device(self, values: NDArray[np.float32]) -> Tensor:
         """Features where the parameters are."""
         return torch.from_numpy(values).to(self.device)
 
-    def _halves(
+    def vectors(
         self,
         first: Tensor,
         second: Tensor,
@@ -348,14 +210,17 @@ class Model(nn.Module):
         *,
         incomplete: bool,
     ) -> Tensor:
-        """The vectors, not finished.
+        """The vectors as the network gives them, before the steps of `finish`.
 
         Args:
             first: as of `embed`.
             second: likewise.
-            present: likewise, on the device of both.
+            present: likewise, on the device of both; in the space of diffusion, those that tell.
             strategy: what stands for a missing modality.
             incomplete: whether any row may miss one.
+
+        Returns:
+            (rows, D), D as of `embed`; zero where nothing is present.
         """
         if self.finish.config.space is Space.diffusion:
             return self._coordinates(first, second, present)
@@ -378,7 +243,7 @@ class Model(nn.Module):
 
         Of unit length, unless the head is solved: then shorter, the less they tell.
         """
-        centres, predicted = self._placed(first, second)
+        centres, predicted = self.placed(first, second)
         if self.finish.readout is not None:
             found: Tensor = self.finish.readout(centres, predicted, said) / sum(self.halves) ** 0.5
             return found
@@ -386,8 +251,18 @@ class Model(nn.Module):
         summed = left * said[:, :1] + right * said[:, 1:]
         return functional.normalize(at_least_float32(summed), dim=1)
 
-    def _placed(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The centres of both modalities, and what the diffusion head predicts from each."""
+    def placed(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What the diffusion head is solved on, and what it predicts without being solved.
+
+        Args:
+            first: (rows, mod1size), unscaled.
+            second: (rows, mod2size), likewise.
+
+        Returns:
+            Of both modalities, the centres (rows, rep / 2), or how near the landmarks are (rows,
+            landmarks); and what the trained head makes of the centres (rows, rep), with landmarks
+            zeros.
+        """
         assert isinstance(self.network, Network)
         first, second = self.scale(first, second)
         centres = [self.network.encode(first=first), self.network.encode(second=second)]

@@ -22,6 +22,7 @@ from bidnn.errors import UserError
 from bidnn.files import as_json, held, whole_file
 from bidnn.memory import check_memory
 from bidnn.model.finishing import Centring
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import check_sizes
 from bidnn.model.model import Model
 from bidnn.model.saved import check_settings, load_bundle
@@ -166,7 +167,7 @@ def _fit(
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
         if shared or config.embedding.landmarks:  # refuses too few rows, before any step
-            model.fit_embedding(data.store, data.complete_rows)
+            fit_embedding(model, data.store, data.complete_rows)
         first = getattr(rank_zero_only, "rank", 0) == 0
         if config.doctor and config.trainer.trains and first and begun is None and start is None:
             look_over(config, data, model, words)

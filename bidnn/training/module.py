@@ -14,6 +14,7 @@ from bidnn.data.datamodule import PairDataModule
 from bidnn.data.loaders import Chunk, Numbered
 from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
@@ -209,7 +210,7 @@ class TrainingModule(LightningModule):
         version = self._weights_version()
         if self._fitted_to != version:
             data = self._data()
-            self.model.fit_embedding(data.store, data.complete_rows, data.taught)
+            fit_embedding(self.model, data.store, data.complete_rows, data.taught)
             self._fitted_to = version
         return self.model
 

@@ -9,6 +9,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.model.autoencoders import JointAutoencoder
 from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
 from bidnn.model.networks import PairNetwork, build_network
@@ -114,7 +115,7 @@ def test_the_way_to_stand_for_what_is_missing_has_no_say_over_an_autoencoder():
     present = np.ones((9, 2), dtype=bool)
     present[0, 0] = present[1, 1] = False
     store = PairStore(values[:, :3], values[:, 3:], present)
-    model.fit_embedding(store, store.complete)
+    fit_embedding(model, store, store.complete)
     assert model.strategies == (MissingStrategy.translate,)
     with pytest.raises(UserError, match="missing=duplicate changes nothing"):
         model.with_missing(MissingStrategy.duplicate)

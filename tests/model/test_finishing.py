@@ -7,6 +7,7 @@ import torch
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.model.finishing import Centring, EmbeddingConfig, Finish, MissingStrategy, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
 from bidnn.model.scaling import ScalingConfig, ScalingKind
@@ -34,7 +35,7 @@ def plain(store):
 
 def test_centring_takes_off_the_mean_of_complete_rows(store):
     centred = model(centring=Centring.complete)
-    centred.fit_embedding(store, store.complete)
+    fit_embedding(centred, store, store.complete)
     raw = plain(store)
     expected = raw - raw[store.complete].mean(axis=0)
     expected[10] = 0
@@ -43,7 +44,7 @@ def test_centring_takes_off_the_mean_of_complete_rows(store):
 
 def test_centring_by_presence_takes_off_the_mean_of_complete_rows_shown_in_the_same_way(store):
     centred = model(centring=Centring.presence)
-    centred.fit_embedding(store, store.complete)
+    fit_embedding(centred, store, store.complete)
     expected = plain(store)
     whole = PairStore(store.first, store.second, np.ones((40, 2), dtype=bool))
     for rows, shown in ((slice(0, 5), [0, 1]), (slice(5, 10), [1, 0]), (slice(11, 40), [1, 1])):
@@ -57,7 +58,7 @@ def test_centring_by_presence_takes_off_the_mean_of_complete_rows_shown_in_the_s
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_whitening_raises_deviations_to_one_minus_its_power_and_keeps_the_axes(store, power):
     even = model(centring=Centring.complete, whitening=power)
-    even.fit_embedding(store, store.complete)
+    fit_embedding(even, store, store.complete)
     raw, found = plain(store)[store.complete], embed(even, store)[store.complete]
     before, after = np.cov(raw.T), np.cov(found.T)
     variances, axes = np.linalg.eigh(before)
@@ -111,9 +112,9 @@ def test_whitening_without_a_mean_to_turn_about_is_refused():
 
 def test_centring_by_presence_is_fitted_for_both_ways_to_stand_for_what_is_missing(store):
     translating = model(centring=Centring.presence)
-    translating.fit_embedding(store, store.complete)
+    fit_embedding(translating, store, store.complete)
     duplicating = model(centring=Centring.presence, missing=MissingStrategy.duplicate)
-    duplicating.fit_embedding(store, store.complete)
+    fit_embedding(duplicating, store, store.complete)
     found = embed(translating.with_missing(MissingStrategy.duplicate), store)
     np.testing.assert_array_equal(found, embed(duplicating, store))
     assert np.abs(found - embed(translating, store)).max() > 0.01

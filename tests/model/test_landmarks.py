@@ -11,6 +11,7 @@ from bidnn.errors import UserError
 from bidnn.model import landmarks
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.landmarks import Landmarks
 from bidnn.model.model import Model
 from bidnn.model.readout import Moments
@@ -84,7 +85,7 @@ def test_new_rows_lie_where_either_modality_says_and_the_model_keeps_it():
     model = Model(5, 7, config, embedding=embedding).eval()
     parts, targets = bent()
     store, rows = PairStore(*parts, np.ones((400, 2), dtype=bool)), np.arange(300)
-    model.fit_embedding(store, rows, (rows, targets))
+    fit_embedding(model, store, rows, (rows, targets))
     first, second = (torch.from_numpy(part[300:]) for part in parts)
     shown = {}
     for kind in ([True, True], [True, False], [False, True]):
@@ -114,4 +115,4 @@ def test_landmarks_are_refused_where_nothing_could_be_solved():
     parts, _ = bent(30)
     store = PairStore(*parts, np.ones((30, 2), dtype=bool))
     with pytest.raises(UserError, match=r"embedding\.landmarks needs 20 complete rows .* are 19"):
-        Model(5, 7, config, embedding=embedding).fit_embedding(store, np.arange(19))
+        fit_embedding(Model(5, 7, config, embedding=embedding), store, np.arange(19))

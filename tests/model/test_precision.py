@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode
 from bidnn.architecture import Architecture, NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.model.finishing import Centring, EmbeddingConfig, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
@@ -47,11 +48,11 @@ def test_weights_of_another_precision_give_the_same_rows_as_float32(
     store, architecture, embedding, scaling, kind
 ):
     model = trained(store, architecture, scaling, embedding)
-    model.fit_embedding(store, store.complete)
+    fit_embedding(model, store, store.complete)
     expected = embed(model, store)
     [plain] = infer(model, store, OutputKind.crossmodal)
     model.to(kind)
-    model.fit_embedding(store, store.complete)
+    fit_embedding(model, store, store.complete)
     found = embed(model, store)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=TOLERANCES[kind])
@@ -103,6 +104,6 @@ def test_an_embedding_is_fitted_on_a_device_without_double_precision(store):
     model = trained(store, Architecture.bidnn, ScalingKind.standard, embedding)
     device = WithoutDouble()
     with device:
-        model.fit_embedding(store, store.complete)
+        fit_embedding(model, store, store.complete)
     assert device.widened == 5  # complete rows, and by strategy those with one modality
     assert embed(model, store).std() > 0

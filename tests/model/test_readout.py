@@ -9,6 +9,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
 from bidnn.model.readout import LEAST, STRENGTHS, Moments, Readout
 
@@ -99,7 +100,7 @@ def test_a_solved_head_is_nearer_to_its_targets_whatever_a_row_has():
         return [float(missed[kinds == kind].mean()) for kind in (1, 2, 3)]
 
     before = error()
-    model.fit_embedding(store, store.complete, (np.arange(300), targets))
+    fit_embedding(model, store, store.complete, (np.arange(300), targets))
     after = error()
     assert all(new < 0.7 * old for new, old in zip(after, before, strict=True))
     assert after[2] < 0.7 * min(after[:2])  # both modalities tell more than either
@@ -108,14 +109,14 @@ def test_a_solved_head_is_nearer_to_its_targets_whatever_a_row_has():
     kept = {name: values.clone() for name, values in model.finish.readout.named_buffers()}
     changed = PairStore(store.first.copy(), store.second.copy(), store.present)
     changed.first[-20:] = 5.0
-    model.fit_embedding(changed, changed.complete, (np.arange(300), targets))
+    fit_embedding(model, changed, changed.complete, (np.arange(300), targets))
     for name, values in model.finish.readout.named_buffers():
         torch.testing.assert_close(values, kept[name], rtol=0.0, atol=0.0)
 
 
 def test_a_row_that_says_nothing_is_zero():
     model, (store, targets) = solved_model(), rows_of()
-    model.fit_embedding(store, store.complete, (np.arange(300), targets))
+    fit_embedding(model, store, store.complete, (np.arange(300), targets))
     first, second = torch.zeros(2, 5), torch.ones(2, 7)
     present = torch.tensor([[True, False], [False, False]])
     assert not model.embed(first, second, present).any()

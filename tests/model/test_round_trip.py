@@ -9,6 +9,7 @@ import torch
 from bidnn.architecture import Architecture, NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.model.finishing import Centring, EmbeddingConfig, MissingStrategy, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.model.saved import load_bundle, save_bundle
@@ -30,7 +31,7 @@ def trained(store, network, scaling, embedding):
     config = NetworkConfig(hdn=5, rep=4, **network)
     model = Model(3, 4, config, ScalingConfig(kind=scaling), EmbeddingConfig(**embedding))
     fit_scaling((model.first_scaler, model.second_scaler), store, np.arange(30))
-    model.fit_embedding(store, store.complete)
+    fit_embedding(model, store, store.complete)
     return model.eval()
 
 

@@ -14,6 +14,7 @@ from bidnn.evaluation.mixed import mixed_pool
 from bidnn.losses import LossConfig
 from bidnn.model import sharing
 from bidnn.model.finishing import Centring, EmbeddingConfig, Finish, MissingStrategy, Space
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
 from bidnn.model.saved import load_bundle, save_bundle
@@ -81,7 +82,7 @@ def trained_on(parts, shared, **settings):
     config = EmbeddingConfig(**{**embedding, **settings})
     model = Model(*sizes, NetworkConfig(hdn=6, rep=4), scaling, config).eval()
     store = PairStore(*parts, np.ones((len(parts[0]), 2), dtype=bool))
-    model.fit_embedding(store, store.complete)
+    fit_embedding(model, store, store.complete)
     return model
 
 
@@ -170,9 +171,9 @@ def test_modalities_of_zeros_say_nothing_of_a_row_nor_of_what_is_shared(shared):
     network = NetworkConfig(hdn=6, rep=4, diffusion=True)
     whole = Model(5, 4, network, ScalingConfig(kind=ScalingKind.none), EmbeddingConfig(**settings))
     store = PairStore(*silent, np.ones((60, 2), dtype=bool))
-    whole.fit_embedding(store, store.complete)
+    fit_embedding(whole, store, store.complete)
     fitted = {name: value.clone() for name, value in whole.finish.named_buffers()}
-    whole.fit_embedding(store, np.arange(20, 60))
+    fit_embedding(whole, store, np.arange(20, 60))
     for name, value in whole.finish.named_buffers():
         np.testing.assert_array_equal(value, fitted[name])
     found = embed(whole, store)

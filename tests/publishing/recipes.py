@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from bidnn.data.store import PairStore
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
 from bidnn.model.scaling import fit_scaling
 from bidnn.programs.config import CONF
@@ -36,6 +37,6 @@ def model_of(*settings):
     model, store = Model(*SIZES, config.model, config.scaling, config.embedding), rows()
     fit_scaling((model.first_scaler, model.second_scaler), store, np.arange(len(store)))
     coordinates = np.random.default_rng(1).normal(size=(len(store), 6)).astype("f4")
-    model.fit_embedding(store, store.complete, (np.arange(len(store)), coordinates))
+    fit_embedding(model, store, store.complete, (np.arange(len(store)), coordinates))
     model.l2_norm = config.output.l2_norm
     return model.eval()

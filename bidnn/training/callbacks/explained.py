@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.evaluation.agreement import NEIGHBOURS, agreement_of_vectors, sample
+from bidnn.model.fitting import fit_embedding
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
 from bidnn.training.history import SELDOM, due
@@ -162,7 +163,7 @@ def agreement_meanwhile(model: Model, data: PairDataModule) -> float | None:
     fitted, taught = data.complete_rows, data.taught
     if taught is not None:
         taught = taught[0][:: -(-len(taught[0]) // FITTED_ON)], taught[1]
-    model.fit_embedding(data.store, fitted[:: -(-len(fitted) // FITTED_ON)], taught)
+    fit_embedding(model, data.store, fitted[:: -(-len(fitted) // FITTED_ON)], taught)
     near = found_again(model, store, rows[:: -(-len(rows) // MEANWHILE)])
     model.finish.load_state_dict(before)
     return None if near is None else near[0]

@@ -1,0 +1,167 @@
+"""Fitting the embedding: the statistics that a model's last steps need, found from training rows.
+
+Landmarks come first, then the head that is solved on them or on centres, then means and components
+of the vectors that both give. All of it is kept in the buffers of `Model.finish`.
+
+Shapes in comments: D size of the whole vector.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bidnn.data.store import PairStore
+from bidnn.model import landmarks, readout, sharing
+from bidnn.model.finishing import STRATEGIES, Centring, Space
+from bidnn.model.model import Model
+from bidnn.model.scaling import at_least_float32
+
+BYTES = 128 * 2**20
+"""Of the rows that are read at once."""
+ROWS = 65536
+"""Rows at most that means and components are found from."""
+
+Taught = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Numbers of rows that train the diffusion head, and by row of the store what it is to predict."""
+
+
+def fit_embedding(
+    model: Model, store: PairStore, rows: NDArray[np.int64], taught: Taught | None = None
+) -> None:
+    """Finds the statistics that the embedding needs, for every strategy, from complete rows.
+
+    Args:
+        model: whose `finish` keeps them.
+        store: where they are.
+        rows: numbers of complete rows; 65 536 of them, spread evenly, are used.
+        taught: numbers of all rows that train the diffusion head, of which 16 384 are used, and
+            by row of the store the coordinates that it is to predict, zeros where there are
+            none; None leaves the head as it is.
+
+    Raises:
+        UserError: if they are too few for `embedding.shared` or `embedding.landmarks`.
+    """
+    config = model.finish.config
+    if not config.fitted:
+        return
+    for key in ("shared", "landmarks"):
+        if getattr(config, key):
+            sharing.check_enough(len(rows), f"embedding.{key}")
+    training = model.training
+    model.eval()
+    if model.finish.readout is not None and taught is not None:
+        _fit_landmarks(model, store, taught[0])
+        _solve(model, store, *taught)
+    if len(rows):
+        _fit_finish(model, store, rows)
+    model.train(training)
+
+
+def _fit_landmarks(model: Model, store: PairStore, rows: NDArray[np.int64]) -> None:
+    """Finds the landmarks of both modalities, if there are to be any."""
+    if not len(rows) or not model.finish.config.landmarks:
+        return
+    rows = rows[:: -(-len(rows) // min(landmarks.ROWS, store.rows_in(BYTES)))]
+    first, second = (model.on_device(values) for values in store.take(rows))
+    present = torch.from_numpy(store.present[rows]).to(model.device)
+    said = model.telling(first, second, present)
+    with torch.no_grad():
+        scaled = model.scale(first, second)
+    for side, own in enumerate(model.finish.landmarks):
+        assert isinstance(own, landmarks.Landmarks)
+        own.fit(scaled[side][said[:, side]].float().cpu().numpy())
+
+
+def _solve(
+    model: Model, store: PairStore, rows: NDArray[np.int64], coordinates: NDArray[np.float32]
+) -> None:
+    """Solves the diffusion head for training rows."""
+    assert model.finish.readout is not None
+    size = sum(model.halves)
+    inputs = model.finish.readout.inputs
+    sums = [readout.Moments(count, size) for count in (inputs, inputs, 2 * inputs)]
+    rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
+    for part in _blocks(store, rows):
+        first, second = (model.on_device(values) for values in store.take(part))
+        target = model.on_device(np.asarray(coordinates[part]))
+        present = torch.from_numpy(store.present[part]).to(model.device)
+        said = model.telling(first, second, present) & target.any(dim=1, keepdim=True)
+        with torch.no_grad():
+            centres, predicted = model.placed(first, second)
+        centres = [at_least_float32(centre) for centre in centres]
+        for side in (0, 1):
+            own = said[:, side]
+            sums[side].add(centres[side][own], (target - predicted[side])[own])
+        both = said.all(dim=1)
+        missed = target - (predicted[0] + predicted[1]) / 2
+        sums[2].add(torch.cat(centres, dim=1)[both], missed[both])
+    strength = landmarks.STRENGTH if model.finish.config.landmarks else None
+    model.finish.readout.solve(sums[0], sums[1], sums[2], strength)
+
+
+def _fit_finish(model: Model, store: PairStore, rows: NDArray[np.int64]) -> None:
+    """Finds means, components and shared directions of complete rows."""
+    size = sum(model.halves)
+    config, count = model.finish.config, 0
+    sums = torch.zeros(len(STRATEGIES), 3, size, dtype=torch.float64)
+    products = torch.zeros(size, size, dtype=torch.float64)
+    kinds = (0, 1, 2) if config.centring is Centring.presence else (0,)
+    for kind, own, vectors in _shown(model, store, rows[:: -(-len(rows) // ROWS)], kinds):
+        sums[own, kind] += vectors.sum(dim=0)
+        count += len(vectors) if kind == 0 else 0
+        if kind == 0 and config.whitening:
+            products += vectors.T @ vectors
+    if count:
+        model.finish.fit(sums, products, count)
+    if config.shared:
+        _fit_shared(model, store, rows[:: -(-len(rows) // sharing.ROWS)])
+
+
+def _fit_shared(model: Model, store: PairStore, rows: NDArray[np.int64]) -> None:
+    """Finds the directions that complete rows share when only one modality is shown."""
+    found: dict[tuple[int, ...], tuple[list[Tensor], list[Tensor]]] = {}
+    for kind, own, vectors in _shown(model, store, rows, (1, 2)):
+        found.setdefault(tuple(own), ([], []))[kind - 1].append(vectors)
+    for strategies, (first, second) in found.items():
+        sharing.check_enough(sum(map(len, first)))
+        model.finish.fit_shared(torch.cat(first), torch.cat(second), strategies)
+
+
+def _shown(
+    model: Model, store: PairStore, rows: NDArray[np.int64], kinds: tuple[int, ...]
+) -> Iterator[tuple[int, list[int], Tensor]]:
+    """Vectors of complete rows of which both, only the first or only the second are shown.
+
+    Args:
+        model: that makes them.
+        store: where the rows are.
+        rows: their numbers; those of which one modality says nothing are left out.
+        kinds: 0 for both, 1 for the first only, 2 for the second only.
+
+    Yields:
+        The kind, the numbers of the strategies that make the same of it, and (rows, D) in
+        double precision on the processor, since some devices have none.
+    """
+    shows = torch.tensor([[True, True], [True, False], [False, True]], device=model.device)
+    for part in _blocks(store, rows):
+        first, second = (model.on_device(values) for values in store.take(part))
+        if model.finish.config.space is Space.diffusion:
+            said = model.telling(first, second).all(dim=1)
+            first, second = first[said], second[said]
+        for kind in kinds:
+            present = shows[kind].expand(len(first), 2)
+            ways = model.strategies if kind else model.strategies[:1]
+            for strategy in ways:
+                alike = STRATEGIES if len(ways) == 1 else (strategy,)
+                with torch.no_grad():
+                    vectors = model.vectors(first, second, present, strategy, incomplete=kind != 0)
+                yield kind, [STRATEGIES.index(way) for way in alike], vectors.cpu().double()
+
+
+def _blocks(store: PairStore, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Numbers of rows, as many at once as memory is meant for."""
+    count = -(-len(rows) // min(4096, store.rows_in(BYTES)))
+    return np.array_split(rows, count) if count else []
