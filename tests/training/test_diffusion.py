@@ -261,6 +261,9 @@ def test_a_modality_of_zeros_says_nothing():
     np.testing.assert_array_equal(there, gone)
     nothing = PairStore(np.zeros((4, 2)), np.zeros((4, 3)), np.ones((4, 2), dtype=bool))
     assert not diffusion_coordinates(nothing, np.arange(4), 8).any()
+    half = PairStore(np.zeros_like(first), store.second, store.present)
+    with pytest.raises(UserError, match=r"first modality is missing or all zeros in 90 training"):
+        diffusion_coordinates(half, np.arange(90), 8)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 12])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import certainty, completed
 from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
@@ -42,6 +43,9 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
     Returns:
         (len(store), size) float32: mean square 1 in a row; zero for other rows, and for those
         without a modality that is anything but zeros.
+
+    Raises:
+        UserError: if rows say something of one modality only.
     """
     found = np.zeros((len(store), size), dtype=np.float32)
     rows = rows[store.present[rows].any(axis=1)]
@@ -50,6 +54,13 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
     sample, parts, there = sample[there.any(axis=1)], *_where(parts, there)
     if len(sample) < 3:
         return found
+    for name, has in zip(("first", "second"), there.T, strict=True):
+        if not has.any():
+            raise UserError(
+                f"{store.name}: the {name} modality is missing or all zeros in {len(sample)} "
+                "training rows, and loss.diffusion learns who is near to whom in both; set "
+                "loss.diffusion=0 model.diffusion=false embedding=centres"
+            )
     views = choose_views(parts, there)
     prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
     everyone = np.ones(len(sample), dtype=bool)
