@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.model import landmarks, readout, sharing
 from bidnn.model.finishing import STRATEGIES, Centring, Space
 from bidnn.model.model import Model
@@ -42,7 +43,8 @@ def fit_embedding(
             none; None leaves the head as it is.
 
     Raises:
-        UserError: if they are too few for `embedding.shared` or `embedding.landmarks`.
+        UserError: if they are too few for `embedding.shared` or `embedding.landmarks`, or no row
+            says anything of a modality that landmarks are to be found in.
     """
     config = model.finish.config
     if not config.fitted:
@@ -72,6 +74,7 @@ def _fit_landmarks(model: Model, store: PairStore, rows: NDArray[np.int64]) -> N
         scaled = model.scale(first, second)
     for side, own in enumerate(model.finish.landmarks):
         assert isinstance(own, landmarks.Landmarks)
+        _check_said(side, int(said[:, side].sum()), len(rows))
         own.fit(scaled[side][said[:, side]].float().cpu().numpy())
 
 
@@ -98,8 +101,22 @@ def _solve(
         both = said.all(dim=1)
         missed = target - (predicted[0] + predicted[1]) / 2
         sums[2].add(torch.cat(centres, dim=1)[both], missed[both])
-    strength = landmarks.STRENGTH if model.finish.config.landmarks else None
+    strength = None
+    if model.finish.config.landmarks:
+        strength = landmarks.STRENGTH
+        for side in (0, 1):
+            _check_said(side, int(sums[side].rows), len(rows))
     model.finish.readout.solve(sums[0], sums[1], sums[2], strength)
+
+
+def _check_said(side: int, count: int, rows: int) -> None:
+    """Refuses landmarks of a modality of which no row says anything: it would embed as nothing."""
+    if not count:
+        raise UserError(
+            f"embedding.landmarks: none of the {rows} training rows that are looked at says "
+            f"anything of its {('first', 'second')[side]} modality, all are missing or zeros; set "
+            "embedding.landmarks=0"
+        )
 
 
 def _fit_finish(model: Model, store: PairStore, rows: NDArray[np.int64]) -> None:

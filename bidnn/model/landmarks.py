@@ -63,6 +63,8 @@ class Landmarks(nn.Module):
         Args:
             values: (rows, size), scaled; all of them are landmarks if they are not more than those.
         """
+        self.points.zero_()
+        self.basis.zero_()
         lengths = np.linalg.norm(values, axis=1, keepdims=True)
         rows = (values / np.maximum(lengths, 1e-12))[lengths[:, 0] > 0]
         if not len(rows):
@@ -72,8 +74,6 @@ class Landmarks(nn.Module):
         near = torch.exp(SHARPNESS * (points @ points.T - 1))
         variances, axes = torch.linalg.eigh(near)
         count = len(points)
-        self.points.zero_()
-        self.basis.zero_()
         self.points[:count].copy_(points)
         self.basis[:count, :count].copy_(axes / (variances.clamp_min(0.0) + JITTER).sqrt())
 

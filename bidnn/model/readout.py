@@ -14,7 +14,9 @@ from torch import Tensor, nn
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-6, 5))
 """Of the ridge, as shares of the mean variance of a direction."""
 LEAST = 20
-"""Rows below which nothing is corrected."""
+"""Rows below which nothing is corrected, as no strength can be chosen."""
+STILL = 1e-6
+"""Of the inputs' squares; where less than this varies, it is what rounding left of nothing."""
 ROWS = 16384
 """Rows at most that it is solved for."""
 
@@ -93,6 +95,11 @@ class Moments:
         self.crossed = torch.zeros(inputs + 1, targets, dtype=torch.float64)
         self.squares = 0.0
 
+    @property
+    def rows(self) -> float:
+        """How many were counted."""
+        return float(self.products[-1, -1])
+
     def add(self, inputs: Tensor, targets: Tensor) -> None:
         """Counts rows, (B, inputs) and (B, targets)."""
         inputs = nn.functional.pad(inputs, (0, 1), value=1.0)
@@ -114,15 +121,21 @@ class Moments:
         Args:
             strength: as a share of a row's variance in all inputs together; None for that whose
                 generalised cross-validation is the least.
+
+        Returns:
+            Zeros of no rows, and of fewer than 20 where the strength is to be chosen.
         """
-        rows = float(self.products[-1, -1])
-        if rows < LEAST:
+        rows = self.rows
+        if rows < (LEAST if strength is None else 1):
             return torch.zeros_like(self.crossed)
         means, level = self.products[-1, :-1] / rows, self.crossed[-1] / rows
         covariance = self.products[:-1, :-1] - rows * torch.outer(means, means)
         crossed = self.crossed[:-1] - rows * torch.outer(means, level)
         if strength is not None:
-            covariance.diagonal().add_(strength * float(covariance.trace()) / rows + 1e-12)
+            varies = float(covariance.trace())
+            if varies <= STILL * float(self.products[:-1, :-1].trace()):
+                return torch.cat([torch.zeros_like(crossed), level[None]])
+            covariance.diagonal().add_(strength * varies / rows + 1e-12)
             found = torch.cholesky_solve(crossed, torch.linalg.cholesky(covariance))
             return torch.cat([found, (level - means @ found)[None]])
         variances, axes = torch.linalg.eigh(covariance)

@@ -116,3 +116,56 @@ def test_landmarks_are_refused_where_nothing_could_be_solved():
     store = PairStore(*parts, np.ones((30, 2), dtype=bool))
     with pytest.raises(UserError, match=r"embedding\.landmarks needs 20 complete rows .* are 19"):
         fit_embedding(Model(5, 7, config, embedding=embedding), store, np.arange(19))
+
+
+def single(landmarks=64):
+    torch.manual_seed(0)
+    config = NetworkConfig(hdn=12, rep=8, diffusion=True)
+    embedding = EmbeddingConfig(space=Space.diffusion, solved=True, landmarks=landmarks)
+    return Model(5, 7, config, embedding=embedding).eval()
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_modality_of_ten_rows_is_a_regression_on_these_ten(monkeypatch, zeros):
+    monkeypatch.setattr(landmarks, "JITTER", 1e-6)
+    model, (parts, targets) = single(), bent()
+    present = np.ones((400, 2), dtype=bool)
+    first, second = parts[0].copy(), parts[1].copy()
+    if zeros:  # there, and say nothing
+        second[10:] = 0.0
+    else:
+        present[10:, 1] = False
+    store, rows = PairStore(first, second, present), np.arange(300)
+    fit_embedding(model, store, rows[:20], (rows, targets))
+    asked = torch.from_numpy(parts[1][300:])
+    shown = torch.tensor([[False, True]]).expand(100, 2)
+    found = (model.embed(torch.zeros(100, 5), asked, shown) * 8**0.5).numpy()
+    centre, own = np.eye(10) - 1 / 10, kernel(parts[1][:10], parts[1][:10])
+    near = centre @ own @ centre
+    dense = KernelRidge(alpha=0.1 * np.trace(near) / 10, kernel="precomputed")
+    dense.fit(near, targets[:10] - targets[:10].mean(axis=0))
+    other = (kernel(parts[1][300:], parts[1][:10]) - own.mean(axis=0)) @ centre
+    expected = dense.predict(other) + targets[:10].mean(axis=0)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert np.square(found - targets[300:]).mean() < 0.8 * np.var(targets)
+
+
+def test_rows_that_are_all_alike_say_the_mean():
+    model, (parts, targets) = single(), bent()
+    parts[1][:] = parts[1][0]
+    store, rows = PairStore(*parts, np.ones((400, 2), dtype=bool)), np.arange(300)
+    fit_embedding(model, store, rows, (rows, targets))
+    shown = torch.tensor([[False, True]]).expand(400, 2)
+    found = model.embed(*(torch.from_numpy(part) for part in parts), shown) * 8**0.5
+    expected = np.broadcast_to(targets[:300].mean(axis=0), (400, 8))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "name"), [(0, "first"), (1, "second")])
+def test_a_modality_of_which_no_row_says_anything_is_refused(side, name):
+    parts, targets = bent(30)
+    parts[side][:] = 0.0
+    store, rows = PairStore(*parts, np.ones((30, 2), dtype=bool)), np.arange(30)
+    said = f"embedding.landmarks: none of the 30 .* anything of its {name} modality"
+    with pytest.raises(UserError, match=said):
+        fit_embedding(single(), store, rows, (rows, targets))
