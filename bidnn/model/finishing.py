@@ -123,6 +123,11 @@ class EmbeddingConfig:
         """Whether figures of the training rows are needed."""
         return self.centring is not Centring.none or self.solved
 
+    @property
+    def by_network(self) -> bool:
+        """Whether vectors, and figures of them, change with the network's weights."""
+        return not self.landmarks
+
 
 class Finish(nn.Module):
     """The last steps to an embedding; their figures are buffers, saved with the model."""

@@ -261,16 +261,15 @@ class Model(nn.Module):
         Returns:
             Of both modalities, the centres (rows, rep / 2), or how near the landmarks are (rows,
             landmarks); and what the trained head makes of the centres (rows, rep), with landmarks
-            zeros.
+            zeros, so that the network's weights make no difference then.
         """
+        scaled = self.scale(first, second)
+        if not self.finish.config.by_network:
+            near = [own(part) for own, part in zip(self.finish.landmarks, scaled, strict=True)]
+            return near, [part.new_zeros(part.shape[0], sum(self.halves)) for part in near]
         assert isinstance(self.network, Network)
-        first, second = self.scale(first, second)
-        centres = [self.network.encode(first=first), self.network.encode(second=second)]
-        predicted = [self.network.place(centre) for centre in centres]
-        if not self.finish.config.landmarks:
-            return centres, predicted
-        near = [own(part) for own, part in zip(self.finish.landmarks, (first, second), strict=True)]
-        return near, [torch.zeros_like(at_least_float32(part)) for part in predicted]
+        centres = [self.network.encode(first=scaled[0]), self.network.encode(second=scaled[1])]
+        return centres, [self.network.place(centre) for centre in centres]
 
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.

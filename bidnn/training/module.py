@@ -74,6 +74,7 @@ class TrainingModule(LightningModule):
         self.save_hyperparameters(describe_model(model), logger=False)
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
+        self._kept: dict[str, Tensor] | None = None  # statistics that no step changes
         self._sums = {"train": Sums(), "val": Sums()}
         self._watch = LossWatch()
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
@@ -81,6 +82,11 @@ class TrainingModule(LightningModule):
         self.history = History()
         self._resumed: dict[str, Tensor] = {}
         self._finished = False
+
+    def setup(self, stage: str) -> None:
+        """A training that begins, of these rows or others, keeps no statistics of one before."""
+        if stage == "fit":
+            self._kept = None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of the configuration, over all parameters, and its schedule by steps."""
@@ -110,8 +116,16 @@ class TrainingModule(LightningModule):
         self.trainer.callback_metrics.update(self._resumed)
 
     def on_train_start(self) -> None:
-        """Decides on the arithmetic, now that the device is known."""
+        """Decides on the arithmetic, now that the device is known; fits what no step changes.
+
+        Raises:
+            UserError: as `fit_embedding` does.
+        """
         self.stepper.begin(self.steps())
+        if not self.model.finish.config.by_network and self._kept is None:
+            self._fit_embedding()
+            found = self.model.finish.state_dict()
+            self._kept = {name: values.clone() for name, values in found.items()}
 
     def training_step(self, batch: Chunk | Numbered, number: int) -> Terms | None:
         """One optimiser step, or one for each batch of the chunk.
@@ -208,11 +222,16 @@ class TrainingModule(LightningModule):
     def ready_model(self) -> Model:
         """The model with the statistics of its embedding fitted to the weights of this moment."""
         version = self._weights_version()
-        if self._fitted_to != version:
-            data = self._data()
-            fit_embedding(self.model, data.store, data.complete_rows, data.taught)
+        if self._kept is not None:  # whatever averaged or loaded the buffers since
+            self.model.finish.load_state_dict(self._kept)
+        elif self._fitted_to != version:
+            self._fit_embedding()
             self._fitted_to = version
         return self.model
+
+    def _fit_embedding(self) -> None:
+        data = self._data()
+        fit_embedding(self.model, data.store, data.complete_rows, data.taught)
 
     def _weights_version(self) -> tuple[int, int]:
         """Another one whenever the weights may have changed, by a step or by a callback."""
@@ -264,7 +283,11 @@ class TrainingModule(LightningModule):
         self.history.restore(checkpoint["history"])
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
-        check_weights("the checkpoint to resume", self.state_dict(), checkpoint["state_dict"])
+        state = checkpoint["state_dict"]
+        check_weights("the checkpoint to resume", self.state_dict(), state)
+        if checkpoint["global_step"] and not self.model.finish.config.by_network:
+            own = "model.finish."
+            self._kept = {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}
         if self.speed.compile is None:  # those of earlier versions do not say it
             self.stepper.compiles = checkpoint.get("compiled")
         chunk = self._data().batches_per_chunk

@@ -61,7 +61,7 @@ class Explained(Callback):
             self._first_loss = float(trainer.callback_metrics["train/loss"])
         if self._meanwhile and trainer.is_global_zero and due(trainer.current_epoch + 1):
             assert isinstance(pl_module, TrainingModule)
-            found = agreement_meanwhile(pl_module.model, PairDataModule.of(trainer))
+            found = agreement_meanwhile(pl_module, PairDataModule.of(trainer))
             if found is not None:
                 pl_module.history.note(trainer.current_epoch + 1, {SELDOM: found})
 
@@ -152,19 +152,24 @@ def found_again(
     return sum(shares) / 2, NEIGHBOURS / (len(rows) - 1)
 
 
-def agreement_meanwhile(model: Model, data: PairDataModule) -> float | None:
-    """The agreement of few rows; the model is as it was afterwards.
+def agreement_meanwhile(module: TrainingModule, data: PairDataModule) -> float | None:
+    """The agreement of few rows; the training goes on as if it had not been measured.
 
-    The statistics of its embedding are for this fitted to 2000 rows, which takes little time.
+    The statistics of the embedding, where steps change them, are for this fitted to 2000 rows,
+    which takes little time.
     """
     held = len(data.val_rows) >= 2
     store, rows = (data.val_store, data.val_rows) if held else (data.store, data.complete_rows)
+    rows, model = rows[:: -(-len(rows) // MEANWHILE)], module.model
+    if not model.finish.config.by_network:
+        near = found_again(module.ready_model(), store, rows)
+        return None if near is None else near[0]
     before = {name: values.clone() for name, values in model.finish.state_dict().items()}
     fitted, taught = data.complete_rows, data.taught
     if taught is not None:
         taught = taught[0][:: -(-len(taught[0]) // FITTED_ON)], taught[1]
     fit_embedding(model, data.store, fitted[:: -(-len(fitted) // FITTED_ON)], taught)
-    near = found_again(model, store, rows[:: -(-len(rows) // MEANWHILE)])
+    near = found_again(model, store, rows)
     model.finish.load_state_dict(before)
     return None if near is None else near[0]
 
