@@ -166,7 +166,9 @@ def _fit(
         )
     with preserved_random(), known_warnings_left_out():
         model = start or start_model(config, data)
-        if shared or config.embedding.landmarks:  # refuses too few rows, before any step
+        fresh = start is None and (config.checkpoint is None or config.checkpoint.endswith(".npz"))
+        if (shared or config.embedding.landmarks) and (fresh or config.trainer.trains):
+            # Refuses too few rows, before any step; a model that is only used keeps what it has.
             fit_embedding(model, data.store, data.complete_rows)
         first = getattr(rank_zero_only, "rank", 0) == 0
         if config.doctor and config.trainer.trains and first and begun is None and start is None:

@@ -162,3 +162,11 @@ def test_a_model_that_trains_on_other_rows_finds_those_of_these_rows(found):
         again.trainer.fit(again.module, datamodule=data)
     assert_same(again.module.model.finish.state_dict(), fresh(again.module.model, data))
     assert again.trainer.current_epoch == 3
+
+
+def test_a_model_that_is_only_used_keeps_those_it_came_with(found):
+    first = run(rows(), config())
+    before = {name: v.clone() for name, v in first.fitted.model.finish.state_dict().items()}
+    used = run(rows(1), config(epochs=0), start=first.fitted.model)
+    assert_same(used.module.ready_model().finish.state_dict(), before)
+    assert len(found) == 2
