@@ -10,6 +10,7 @@ from bidnn.data.device import DeviceRows, fits
 from bidnn.data.loaders import CPU, ChunkLoader, Cut, RowLoader
 from bidnn.data.order import Shuffle
 from bidnn.data.store import PairStore
+from bidnn.data.taught import Taught
 from bidnn.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -112,9 +113,16 @@ class PairDataModule(LightningDataModule):
         return data
 
     @property
-    def taught(self) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-        """The rows that train the diffusion head, and what it is to predict by row of the store."""
-        return None if self.coordinates is None else (self.scaling_rows, self.coordinates)
+    def taught(self) -> Taught | None:
+        """What the diffusion head learns from; None without one."""
+        if self.coordinates is None:
+            return None
+        return Taught(self.scaling_rows, self.coordinates, self.held_rows)
+
+    @property
+    def held_rows(self) -> NDArray[np.int64]:
+        """Rows of the store that are validated on, and train nothing."""
+        return self.val_rows if self.val_store is self.store else self.val_rows[:0]
 
     @property
     def batches_per_chunk(self) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidnn.data.store import PairStore
+from bidnn.data.taught import Taught
 from bidnn.errors import UserError
 from bidnn.model import landmarks, readout, sharing
 from bidnn.model.finishing import STRATEGIES, Centring, Space
@@ -25,8 +26,8 @@ BYTES = 128 * 2**20
 ROWS = 65536
 """Rows at most that means and components are found from."""
 
-Taught = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Numbers of rows that train the diffusion head, and by row of the store what it is to predict."""
+WEIGHED = 4096
+"""Rows at most that predictions are weighed by."""
 
 
 def fit_embedding(
@@ -38,9 +39,8 @@ def fit_embedding(
         model: whose `finish` keeps them.
         store: where they are.
         rows: numbers of complete rows; 65 536 of them, spread evenly, are used.
-        taught: numbers of all rows that train the diffusion head, of which 16 384 are used, and
-            by row of the store the coordinates that it is to predict, zeros where there are
-            none; None leaves the head as it is.
+        taught: what the diffusion head is solved for, 16 384 rows at most, and weighed by; None
+            leaves it as it is.
 
     Raises:
         UserError: if they are too few for `embedding.shared` or `embedding.landmarks`, or no row
@@ -55,8 +55,9 @@ def fit_embedding(
     training = model.training
     model.eval()
     if model.finish.readout is not None and taught is not None:
-        _fit_landmarks(model, store, taught[0])
-        _solve(model, store, *taught)
+        _fit_landmarks(model, store, taught.rows)
+        _solve(model, store, taught.rows, taught.coordinates)
+        _weigh(model, store, taught.held, taught.coordinates)
     if len(rows):
         _fit_finish(model, store, rows)
     model.train(training)
@@ -107,6 +108,30 @@ def _solve(
         for side in (0, 1):
             _check_said(side, int(sums[side].rows), len(rows))
     model.finish.readout.solve(sums[0], sums[1], sums[2], strength)
+
+
+def _weigh(
+    model: Model, store: PairStore, rows: NDArray[np.int64], coordinates: NDArray[np.float32]
+) -> None:
+    """Weighs what is predicted from each modality and from both, by rows that were held out."""
+    solved = model.finish.readout
+    assert solved is not None
+    rows = rows[:: -(-len(rows) // WEIGHED)] if len(rows) else rows
+    guesses: list[list[Tensor]] = [[], [], []]
+    truth = []
+    for part in _blocks(store, rows):
+        first, second = (model.on_device(values) for values in store.take(part))
+        target = model.on_device(np.asarray(coordinates[part]))
+        said = model.telling(first, second).all(dim=1) & target.any(dim=1)
+        truth.append(target[said])
+        with torch.no_grad():
+            placed = model.placed(first[said], second[said])
+            for own, shown in zip(guesses, ((1, 0), (0, 1), (1, 1)), strict=True):
+                seen = torch.tensor(shown, dtype=torch.bool, device=model.device)
+                own.append(solved(*placed, seen.expand(len(truth[-1]), 2)))
+    if sum(map(len, truth)) >= readout.LEAST:
+        weights = readout.best_weights([torch.cat(own) for own in guesses], torch.cat(truth))
+        solved.weigh(weights, model.head)
 
 
 def _check_said(side: int, count: int, rows: int) -> None:

@@ -271,6 +271,20 @@ class Model(nn.Module):
         centres = [self.network.encode(first=scaled[0]), self.network.encode(second=scaled[1])]
         return centres, [self.network.place(centre) for centre in centres]
 
+    @property
+    def head(self) -> Tensor:
+        """The trained diffusion head as a map of a centre and a constant, (rep / 2 + 1, rep).
+
+        With landmarks it has no say: zeros, of a row for each landmark and one.
+        """
+        assert self.finish.readout is not None
+        if not self.finish.config.by_network:
+            return torch.zeros_like(self.finish.readout.singles[0])
+        assert isinstance(self.network, Network)
+        assert self.network.diffusion is not None
+        trained = self.network.diffusion
+        return torch.cat([trained.weight.T, trained.bias[None]]).detach()
+
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.
 

@@ -5,10 +5,17 @@ is not the best one from both. Both have a closed form, ridge regression of what
 error; its strength is chosen by generalised cross-validation (Golub, Heath and Wahba, Technometrics
 21(2), 1979), so that few rows leave the trained head nearly as it is.
 
+Centres know the rows that they were trained on, more of one modality than of the other. So rows
+that were held out say how much of each prediction is right where nothing was learned by heart
+(stacking: Wolpert, Neural Networks 5(2), 1992; with weights that are not negative, Breiman, Machine
+Learning 24(1), 1996).
+
 Shapes in comments: B rows, C = rep / 2 units of a centre, D = rep coordinates.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-6, 5))
@@ -19,6 +26,8 @@ STILL = 1e-6
 """Of the inputs' squares; where less than this varies, it is what rounding left of nothing."""
 ROWS = 16384
 """Rows at most that it is solved for."""
+CLEARLY = 3.0
+"""Standard errors by which held-out rows must prefer other weights than the solved ones."""
 
 
 class Readout(nn.Module):
@@ -79,6 +88,51 @@ class Readout(nn.Module):
         self.singles[1].copy_(right)
         corrected = torch.cat([left[:-1], right[:-1], left[-1:] + right[-1:]]) / 2
         self.joint.copy_(both.less(corrected).ridge(strength))
+
+    def weigh(self, weights: NDArray[np.float64], head: Tensor) -> None:
+        """Makes what is predicted from both a sum of all three predictions.
+
+        Args:
+            weights: (3,) of that by first, by second and by both.
+            head: (C + 1, D), what the trained head makes of a centre; zeros if there is none.
+        """
+        shares = [float(share + weights[2] / 2 - 0.5) for share in weights[:2]]
+        left, right = (
+            share * (head.to(single) + single)
+            for share, single in zip(shares, self.singles, strict=True)
+        )
+        own = torch.cat([left[:-1], right[:-1], left[-1:] + right[-1:]])
+        self.joint.copy_(float(weights[2]) * self.joint + own)
+
+
+def best_weights(guesses: list[Tensor], truth: Tensor) -> NDArray[np.float64]:
+    """Weights of guesses whose sum is nearest to the truth; none is negative.
+
+    The last guess stands alone unless a sum is nearer by three standard errors.
+
+    Args:
+        guesses: (rows, D) each.
+        truth: (rows, D).
+    """
+    from scipy.optimize import nnls
+
+    columns = np.stack([_flat(guess) for guess in guesses], axis=1)
+    sought = _flat(truth)
+    alone = nnls(columns[:, -1:], sought)[0]
+    weights: NDArray[np.float64] = nnls(columns, sought)[0]
+    errors = [
+        np.square(found - sought).reshape(len(truth), -1).mean(axis=1)
+        for found in (columns[:, -1:] @ alone, columns @ weights)
+    ]
+    gained = errors[0] - errors[1]
+    if gained.mean() > CLEARLY * gained.std(ddof=1) / len(gained) ** 0.5:
+        return weights
+    unweighed: NDArray[np.float64] = np.eye(len(guesses))[-1]
+    return unweighed
+
+
+def _flat(values: Tensor) -> NDArray[np.float64]:
+    return np.asarray(values.detach().cpu().double()).ravel()
 
 
 class Moments:

@@ -113,6 +113,16 @@ def test_an_order_that_was_begun_before_its_epoch_is_the_epochs_own(monkeypatch,
         assert of(loader, epoch, taken) == alone
 
 
+def test_rows_of_another_store_are_not_held_out_of_this_one():
+    data = module(numbered(40), val_fraction=0.1)
+    assert data.taught is None
+    data.coordinates = np.zeros((40, 3), dtype=np.float32)
+    assert data.taught.held.tolist() == data.val_rows.tolist()
+    assert len(data.held_rows) == 4
+    assert set(data.taught.rows) == set(range(40)) - set(data.held_rows)
+    assert not len(module(numbered(40), val_store=numbered(20)).held_rows)
+
+
 def test_chunks_do_not_change_the_batches(monkeypatch):
     whole = drawn(module(numbered(100)))
     monkeypatch.setattr(loaders, "CHUNK_BATCHES", 5)

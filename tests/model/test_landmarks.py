@@ -7,6 +7,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
+from bidnn.data.taught import Taught
 from bidnn.errors import UserError
 from bidnn.model import landmarks
 from bidnn.model.description import build_model, describe_model
@@ -85,7 +86,7 @@ def test_new_rows_lie_where_either_modality_says_and_the_model_keeps_it():
     model = Model(5, 7, config, embedding=embedding).eval()
     parts, targets = bent()
     store, rows = PairStore(*parts, np.ones((400, 2), dtype=bool)), np.arange(300)
-    fit_embedding(model, store, rows, (rows, targets))
+    fit_embedding(model, store, rows, Taught(rows, targets))
     first, second = (torch.from_numpy(part[300:]) for part in parts)
     shown = {}
     for kind in ([True, True], [True, False], [False, True]):
@@ -136,7 +137,7 @@ def test_a_modality_of_ten_rows_is_a_regression_on_these_ten(monkeypatch, zeros)
     else:
         present[10:, 1] = False
     store, rows = PairStore(first, second, present), np.arange(300)
-    fit_embedding(model, store, rows[:20], (rows, targets))
+    fit_embedding(model, store, rows[:20], Taught(rows, targets))
     asked = torch.from_numpy(parts[1][300:])
     shown = torch.tensor([[False, True]]).expand(100, 2)
     found = (model.embed(torch.zeros(100, 5), asked, shown) * 8**0.5).numpy()
@@ -154,7 +155,7 @@ def test_rows_that_are_all_alike_say_the_mean():
     model, (parts, targets) = single(), bent()
     parts[1][:] = parts[1][0]
     store, rows = PairStore(*parts, np.ones((400, 2), dtype=bool)), np.arange(300)
-    fit_embedding(model, store, rows, (rows, targets))
+    fit_embedding(model, store, rows, Taught(rows, targets))
     shown = torch.tensor([[False, True]]).expand(400, 2)
     found = model.embed(*(torch.from_numpy(part) for part in parts), shown) * 8**0.5
     expected = np.broadcast_to(targets[:300].mean(axis=0), (400, 8))
@@ -168,4 +169,4 @@ def test_a_modality_of_which_no_row_says_anything_is_refused(side, name):
     store, rows = PairStore(*parts, np.ones((30, 2), dtype=bool)), np.arange(30)
     said = f"embedding.landmarks: none of the 30 .* anything of its {name} modality"
     with pytest.raises(UserError, match=said):
-        fit_embedding(single(), store, rows, (rows, targets))
+        fit_embedding(single(), store, rows, Taught(rows, targets))

@@ -6,12 +6,13 @@ import torch
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
+from bidnn.data.taught import Taught
 from bidnn.errors import UserError
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, Space
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
-from bidnn.model.readout import LEAST, STRENGTHS, Moments, Readout
+from bidnn.model.readout import LEAST, STRENGTHS, Moments, Readout, best_weights
 
 
 def sums_of(inputs, targets):
@@ -100,7 +101,7 @@ def test_a_solved_head_is_nearer_to_its_targets_whatever_a_row_has():
         return [float(missed[kinds == kind].mean()) for kind in (1, 2, 3)]
 
     before = error()
-    fit_embedding(model, store, store.complete, (np.arange(300), targets))
+    fit_embedding(model, store, store.complete, Taught(np.arange(300), targets))
     after = error()
     assert all(new < 0.7 * old for new, old in zip(after, before, strict=True))
     assert after[2] < 0.7 * min(after[:2])  # both modalities tell more than either
@@ -109,14 +110,79 @@ def test_a_solved_head_is_nearer_to_its_targets_whatever_a_row_has():
     kept = {name: values.clone() for name, values in model.finish.readout.named_buffers()}
     changed = PairStore(store.first.copy(), store.second.copy(), store.present)
     changed.first[-20:] = 5.0
-    fit_embedding(model, changed, changed.complete, (np.arange(300), targets))
+    fit_embedding(model, changed, changed.complete, Taught(np.arange(300), targets))
     for name, values in model.finish.readout.named_buffers():
         torch.testing.assert_close(values, kept[name], rtol=0.0, atol=0.0)
 
 
+def test_weights_are_the_best_that_are_not_negative():
+    generator = np.random.default_rng(5)
+    guesses = [torch.from_numpy(generator.normal(size=(30, 4))) for _ in range(3)]
+    truth = 0.6 * guesses[0] - 0.4 * guesses[1] + 1.2 * guesses[2]
+    found = best_weights(guesses, truth)
+    columns = np.stack([guesses[number].numpy().ravel() for number in (0, 2)], axis=1)
+    expected = np.linalg.lstsq(columns, truth.numpy().ravel(), rcond=None)[0]
+    assert found[1] == 0.0
+    np.testing.assert_allclose(found[[0, 2]], expected)
+
+
+@pytest.mark.parametrize(("share", "clear"), [(0.02, False), (0.5, True)])
+def test_other_weights_must_be_clearly_better(share, clear):
+    generator = np.random.default_rng(5)
+    guesses = [torch.from_numpy(generator.normal(size=(30, 4))) for _ in range(3)]
+    noise = torch.from_numpy(generator.normal(size=(30, 4)))
+    found = best_weights(guesses, 2 * guesses[2] + share * guesses[0] + noise / 2)
+    assert (found.tolist() != [0.0, 0.0, 1.0]) == clear
+
+
+def test_a_weighed_head_predicts_the_sum_from_both_and_each_alone_as_before():
+    generator = torch.Generator().manual_seed(6)
+
+    def drawn(*size):
+        return torch.randn(size, generator=generator)
+
+    readout, place = Readout(3, 5), torch.nn.Linear(3, 5)
+    readout.singles.copy_(drawn(2, 4, 5))
+    readout.joint.copy_(drawn(7, 5))
+    centres = [drawn(9, 3), drawn(9, 3)]
+    predicted = [place(centre).detach() for centre in centres]
+    shown = [
+        torch.tensor(kind).expand(9, 2) for kind in ([True, False], [False, True], [True, True])
+    ]
+    before = [readout(centres, predicted, said) for said in shown]
+    head = torch.cat([place.weight.T, place.bias[None]]).detach()
+    readout.weigh(np.array([0.7, 0.1, 0.4]), head)
+    after = [readout(centres, predicted, said) for said in shown]
+    torch.testing.assert_close(after[:2], before[:2], rtol=0.0, atol=0.0)
+    torch.testing.assert_close(after[2], 0.7 * before[0] + 0.1 * before[1] + 0.4 * before[2])
+
+
+def test_held_out_rows_tell_what_was_learned_by_heart():
+    """The second modality says everything of rows that train, and nothing of others."""
+    model, (store, targets) = solved_model(), rows_of()
+    second = np.random.default_rng(7).normal(size=(300, 7)).astype(np.float32)
+    rows, held = np.arange(60), np.arange(60, 160)
+    second[rows] = targets[rows, :7] / 5
+    store = PairStore(store.first, second, np.ones((300, 2), dtype=bool))
+    first, second = (torch.from_numpy(part) for part in store.take(slice(160, 280)))
+
+    def error():
+        with torch.no_grad():
+            found = model.embed(first, second, torch.ones(120, 2, dtype=torch.bool)) * 8**0.5
+        return float((found - torch.from_numpy(targets[160:280])).square().mean())
+
+    fit_embedding(model, store, rows, Taught(rows, targets))
+    by_heart = error()
+    fit_embedding(model, store, rows, Taught(rows, targets, held))
+    weighed = error()
+    fit_embedding(model, store, rows, Taught(rows, targets, held[: LEAST - 1]))
+    assert error() == by_heart  # too few to say
+    assert weighed < 0.9 * by_heart
+
+
 def test_a_row_that_says_nothing_is_zero():
     model, (store, targets) = solved_model(), rows_of()
-    fit_embedding(model, store, store.complete, (np.arange(300), targets))
+    fit_embedding(model, store, store.complete, Taught(np.arange(300), targets))
     first, second = torch.zeros(2, 5), torch.ones(2, 7)
     present = torch.tensor([[True, False], [False, False]])
     assert not model.embed(first, second, present).any()

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from bidnn.data.store import PairStore
+from bidnn.data.taught import Taught
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
 from bidnn.model.scaling import fit_scaling
@@ -37,6 +38,6 @@ def model_of(*settings):
     model, store = Model(*SIZES, config.model, config.scaling, config.embedding), rows()
     fit_scaling((model.first_scaler, model.second_scaler), store, np.arange(len(store)))
     coordinates = np.random.default_rng(1).normal(size=(len(store), 6)).astype("f4")
-    fit_embedding(model, store, store.complete, (np.arange(len(store)), coordinates))
+    fit_embedding(model, store, store.complete, Taught(np.arange(len(store)), coordinates))
     model.l2_norm = config.output.l2_norm
     return model.eval()

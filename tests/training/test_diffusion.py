@@ -250,6 +250,28 @@ def test_rows_of_a_kind_lie_together_whatever_they_miss(monkeypatch, sample):
     assert cosines[~same].mean() < 0.2
 
 
+def test_rows_that_are_held_out_lie_on_the_graph_and_choose_no_view(monkeypatch):
+    store, kind = clustered()
+    held = store.complete[::9]
+    rows = np.setdiff1d(np.arange(90), held)
+    asked = []
+
+    def chosen(parts, there):
+        asked.append((parts, there))
+        return choose_views(parts, there)
+
+    monkeypatch.setattr(coordinates, "choose_views", chosen)
+    found = diffusion_coordinates(store, rows, 16, held)
+    without = diffusion_coordinates(store, rows, 16)
+    for own, other in zip(*(parts for parts, _ in asked), strict=True):
+        np.testing.assert_array_equal(own, other)
+    np.testing.assert_array_equal(asked[0][1], asked[1][1])
+    assert not without[held].any()
+    vectors = unit(found)
+    alike = [vectors[held] @ vectors[rows][kind[rows] == k].mean(axis=0) for k in range(3)]
+    np.testing.assert_array_equal(np.argmax(alike, axis=0), kind[held])
+
+
 def test_a_modality_of_zeros_says_nothing():
     store, _ = clustered(missing=0.0)
     first = store.first.copy()

@@ -167,7 +167,8 @@ def agreement_meanwhile(module: TrainingModule, data: PairDataModule) -> float |
     before = {name: values.clone() for name, values in model.finish.state_dict().items()}
     fitted, taught = data.complete_rows, data.taught
     if taught is not None:
-        taught = taught[0][:: -(-len(taught[0]) // FITTED_ON)], taught[1]
+        few = taught.rows[:: -(-len(taught.rows) // FITTED_ON)]
+        taught = taught._replace(rows=few)
     fit_embedding(model, data.store, fitted[:: -(-len(fitted) // FITTED_ON)], taught)
     near = found_again(model, store, rows)
     model.finish.load_state_dict(before)

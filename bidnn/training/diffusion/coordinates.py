@@ -29,8 +29,13 @@ SAMPLE = 8192
 """Rows whose graph is built; others lie where their neighbours among these lie."""
 
 
-def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) -> Rows:
-    """Diffusion coordinates of training rows.
+def diffusion_coordinates(
+    store: PairStore,
+    rows: NDArray[np.int64],
+    size: int,
+    held: NDArray[np.int64] | None = None,
+) -> Rows:
+    """Diffusion coordinates of training rows, and of rows that are held out.
 
     Linear in the rows: beyond 8192 of them, spread evenly, a row has the mean of the coordinates
     of its ten nearest ones in each modality.
@@ -39,6 +44,8 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
         store: where they are.
         rows: numbers of the rows to look at, ascending.
         size: coordinates of a row, at least 1; fewer rows than that leave the last ones zero.
+        held: numbers of rows that lie on the graph, too, but have no say in how modalities are
+            prepared; None for none.
 
     Returns:
         (len(store), size) float32: mean square 1 in a row; zero for other rows, and for those
@@ -48,6 +55,10 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
         UserError: if rows say something of one modality only.
     """
     found = np.zeros((len(store), size), dtype=np.float32)
+    trains = np.ones(len(store), dtype=bool)
+    if held is not None:
+        trains[held] = False
+        rows = np.union1d(rows, held)
     rows = rows[store.present[rows].any(axis=1)]
     sample = rows[:: -(-len(rows) // SAMPLE)] if len(rows) else rows
     parts, there = _telling(store, sample)
@@ -61,7 +72,8 @@ def diffusion_coordinates(store: PairStore, rows: NDArray[np.int64], size: int) 
                 "training rows, and loss.diffusion learns who is near to whom in both; set "
                 "loss.diffusion=0 model.diffusion=false embedding=centres"
             )
-    views = choose_views(parts, there)
+    own = trains[sample]
+    views = choose_views([part[own] for part in parts], there[own])
     prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
     everyone = np.ones(len(sample), dtype=bool)
     counts = sparse.diags_array(certainty(there))

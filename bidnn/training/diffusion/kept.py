@@ -40,7 +40,8 @@ def kept_coordinates(
         if digest(read) == begun_with:
             return read
     started = time.perf_counter()
-    found = diffusion_coordinates(data.store, data.scaling_rows, size)
+    # Rows that are held out lie on the graph, too, so that they can say how well it is predicted.
+    found = diffusion_coordinates(data.store, data.scaling_rows, size, data.held_rows)
     log.info("neighbours found in %.1f s", time.perf_counter() - started)
     if kept is not None and getattr(rank_zero_only, "rank", 0) == 0:
         kept.parent.mkdir(parents=True, exist_ok=True)
