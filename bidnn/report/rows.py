@@ -53,7 +53,7 @@ class Rows:
         """
         # Lightning, which takes seconds to import, is there already at the end of a training.
         from bidnn.data.datamodule import PairDataModule
-        from bidnn.training.fit import share_held
+        from bidnn.training.starting import share_held
 
         other = validation
         if other is None:

@@ -13,7 +13,7 @@ from bidnn.data.formats.libsvm.text import LibsvmError
 from bidnn.data.sources import LibsvmSource
 from bidnn.data.store import Reading
 from bidnn.programs.rows import open_rows
-from bidnn.training.fit import pair_data
+from bidnn.training.starting import pair_data
 from tests.programs.running import TINY, succeed
 from tests.training.fitting import settings
 

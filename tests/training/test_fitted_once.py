@@ -17,8 +17,9 @@ from bidnn.model.finishing import Centring, EmbeddingConfig, Space
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.landmarks import Landmarks
 from bidnn.training.callbacks.explained import found_again
-from bidnn.training.fit import known_warnings_left_out, pair_data
+from bidnn.training.fit import known_warnings_left_out
 from bidnn.training.history import SELDOM
+from bidnn.training.starting import pair_data
 from tests.training.fitting import run, settings
 
 CHECKPOINTS = "bidnn.training.callbacks.checkpoints.Checkpoints"
