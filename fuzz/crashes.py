@@ -166,7 +166,7 @@ class Matrix:
             found.append(f"exit status {process.returncode}")
         return [f"{what}, resumed" for what in found], err
 
-    def _await(self, process: Any, draw: Draw, folder: Path, alone: Alone) -> None:  # noqa: ANN401
+    def _await(self, process: Any, draw: Draw, folder: Path, alone: Alone) -> None:  # noqa: ANN401 — as Popen
         """Waits for the draw's moment, and for a random part of what lasts from then."""
         run = folder / "run"
         epoch = draw.dice.choice([f"{e:05d}" for e in alone.epochs] or ["final"])
@@ -190,7 +190,7 @@ class Matrix:
         time.sleep(draw.dice.uniform(0.0, lasts))
 
     @contextmanager
-    def _fault(self, process: Any, draw: Draw, folder: Path) -> Iterator[None]:  # noqa: ANN401
+    def _fault(self, process: Any, draw: Draw, folder: Path) -> Iterator[None]:  # noqa: ANN401 — as Popen
         if draw.fault == "full disk":
             with fill(folder, draw.dice.choice(SPARE)):
                 yield
@@ -215,12 +215,12 @@ def _log(run: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _wait(process: Any, seen: Callable[[], bool]) -> None:  # noqa: ANN401
+def _wait(process: Any, seen: Callable[[], bool]) -> None:  # noqa: ANN401 — as Popen
     while process.poll() is None and not seen():
         time.sleep(0.002)
 
 
-def _ended(process: Any, folder: Path) -> tuple[list[str], str]:  # noqa: ANN401
+def _ended(process: Any, folder: Path) -> tuple[list[str], str]:  # noqa: ANN401 — as Popen
     """What is wrong with how a run ends, and what it said."""
     try:
         _, err = process.communicate(timeout=LIMIT_S)

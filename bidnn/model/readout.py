@@ -21,7 +21,7 @@ from torch import Tensor, nn
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-6, 5))
 """Of the ridge, as shares of the mean variance of a direction."""
 LEAST = 20
-"""Rows below which nothing is corrected, as no strength can be chosen."""
+"""Rows below which nothing is corrected, as no strength can be chosen, and nothing weighed."""
 STILL = 1e-6
 """Of the inputs' squares; where less than this varies, it is what rounding left of nothing."""
 ROWS = 16384

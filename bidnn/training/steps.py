@@ -146,23 +146,23 @@ class Stepper:
         self, chunk: Chunk | Numbered, before: int, count: int
     ) -> tuple[list[str], Tensor]:
         optimizer = self.optimizer
+        parts: tuple[Tensor | None, ...]
+        objective: Callable[..., Terms]
+        if isinstance(chunk, Numbered):
+            parts = chunk.numbers, chunk.coordinates
+            objective = partial(self._losses_of_numbered, chunk.rows, chunk.masked)
+        else:
+            parts, objective = self._prepared(chunk), self._losses_of
         if self._compiled is None:
             self._compiled = CompiledSteps(
                 self._model.get_submodule("network"),
-                self._losses_of
-                if isinstance(chunk, Chunk)
-                else partial(self._losses_of_numbered, chunk.rows, chunk.masked),
+                objective,
                 optimizer,
                 self._config,
                 chunk.batch,
                 self._average if self._module.trainer.world_size > 1 else None,
                 bf16=self._bf16,
             )
-        parts = (
-            self._prepared(chunk)
-            if isinstance(chunk, Chunk)
-            else (chunk.numbers, chunk.coordinates)
-        )
         rates, schedule = [], self._schedule()
         for _ in range(count):
             rates.append(optimizer.param_groups[0]["lr"])

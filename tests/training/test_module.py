@@ -16,7 +16,7 @@ from bidnn.model.finishing import Centring, EmbeddingConfig
 from bidnn.model.saved import load_bundle
 from bidnn.model.scaling import ScalingConfig, ScalingKind
 from bidnn.training.callbacks import checkpoints
-from bidnn.training.diverging import DivergedError
+from bidnn.training.diverging import DivergedError, LossWatch
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
 from tests.places import place
 from tests.training.fitting import run, settings
@@ -142,6 +142,19 @@ def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_pat
     assert path.read_bytes() == good
     with pytest.raises(DivergedError, match=r"optimizer\.lr \(now 0\.1\)"):
         module.on_train_epoch_end()
+
+
+def test_a_loss_that_is_on_its_way_from_a_gpu_is_looked_at_before_anything_is_validated():
+    watch = LossWatch()
+    assert watch.add(torch.tensor([1.0, 2.0]), 0, at_once=False) is None
+    assert watch.add(torch.tensor([1.0, float("nan")]), 2, at_once=False) is None
+    assert watch.look() == "the loss is nan in epoch {epoch}, batch 4"
+    assert watch.look() is None
+    module = fit(1, SgdConfig()).module
+    module._watch.add(torch.tensor([float("inf")]), 5, at_once=False)
+    with pytest.raises(DivergedError, match=r"the loss is inf in epoch 2, batch 6; "):
+        module.on_validation_start()
+    module.on_validation_start()
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_batch():

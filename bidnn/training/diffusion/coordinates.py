@@ -65,14 +65,14 @@ def diffusion_coordinates(
     sample, parts, there = sample[there.any(axis=1)], *_where(parts, there)
     if len(sample) < 3:
         return found
-    for name, has in zip(("first", "second"), there.T, strict=True):
+    own = trains[sample]
+    for name, has in zip(("first", "second"), there[own].T, strict=True):
         if not has.any():
             raise UserError(
-                f"{store.name}: the {name} modality is missing or all zeros in {len(sample)} "
+                f"{store.name}: the {name} modality is missing or all zeros in {len(has)} "
                 "training rows, and loss.diffusion learns who is near to whom in both; set "
                 "loss.diffusion=0 model.diffusion=false embedding=centres"
             )
-    own = trains[sample]
     views = choose_views([part[own] for part in parts], there[own])
     prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
     everyone = np.ones(len(sample), dtype=bool)
