@@ -104,6 +104,11 @@ def _processor_time() -> float:
     return os.times().children_user + os.times().children_system
 
 
+def threads_of(sizes: tuple[int, int, int, int]) -> int:
+    """What the program takes on a machine where nobody else is at work."""
+    return 1 if sizes == TINY else torch.get_num_threads()
+
+
 def drawn(rows: int, sizes: tuple[int, int, int, int]) -> list[NDArray[np.float32]]:
     """Both modalities."""
     generator = np.random.default_rng(0)
@@ -163,7 +168,7 @@ def _lightning(
 ) -> float:
     """Seconds of processor time of the same epochs by Lightning's own loop."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if sizes == TINY else threads)
+    torch.set_num_threads(threads_of(sizes))
     loader = DataLoader(
         TensorDataset(*map(torch.from_numpy, parts)), BATCH, shuffle=True, drop_last=True
     )
@@ -196,7 +201,8 @@ def _program(
     settings = ["data=npz", f"data.path={folder / 'rows.npz'}", f"hydra.run.dir={folder / 'run'}"]
     settings += [f"model.hdn={sizes[2]}", f"model.rep={sizes[3]}", f"speed={speed}"]
     settings += [f"trainer.max_epochs={epochs}", f"data.batch_size={BATCH}", "data.val_fraction=0"]
-    settings += ["report=false"]
+    # The program would leave processors to whoever was busy in the last minute: the row before.
+    settings += ["report=false", f"speed.threads={threads_of(sizes)}"]
     started = time.perf_counter()
     program = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings, *more]
     rooms = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}  # for the clock
@@ -211,7 +217,7 @@ def plain_loop(
 ) -> float:
     """Seconds of the same epochs by a plain loop, on as many threads as the program takes."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if sizes == TINY else threads)
+    torch.set_num_threads(threads_of(sizes))
     network = Plain(*sizes)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     first, second = (torch.from_numpy(part) for part in parts)
