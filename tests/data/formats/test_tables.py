@@ -1,8 +1,5 @@
-"""Tables as rows, whoever wrote them, and what is answered to bad ones."""
+"""Tables as rows, whoever wrote them."""
 
-import base64
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,69 +8,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
-from pyarrow.parquet import encryption
 
-from bidnn.data.formats.arrays import read_npz, store_arrays
-from bidnn.data.formats.matlab import read_mat
-from bidnn.data.formats.npy import read_npy
+from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.formats.tables.files import open_table
 from bidnn.data.mapping import is_mapped
-from bidnn.data.sources import LibsvmSource, TableSource
-from tests.programs.disks import small_disk
-
-ROWS = 40
-
-
-@pytest.fixture
-def rows():
-    """Rows as a store: 7 miss the first modality, 5 the second, one both."""
-    generator = np.random.default_rng(0)
-    first, second = (generator.normal(size=(ROWS, size)).astype("f4") for size in (3, 5))
-    first[[1, *range(10, 16)]], second[[1, *range(20, 24)]] = np.nan, np.nan
-    ids = [f"vidéo {number * 7 % ROWS}" for number in range(ROWS)]
-    return store_arrays(first, second, ids=ids, labels=np.arange(ROWS) % 3)
-
-
-def vectors(values, kind):
-    lists = [None if np.isnan(row).any() else row.tolist() for row in values]
-    return pa.array(lists, kind)
-
-
-def table_of(store, **more):
-    first, second = (
-        vectors(values, pa.list_(pa.float32(), size))
-        for values, size in ((store.first, 3), (store.second, 5))
-    )
-    given = {"id": pa.array(store.ids), "label": pa.array(store.labels.astype(int))}
-    return pa.table({**given, "first": first, "second": second, **more})
-
-
-def opened(path, sizes=None, **settings):
-    return TableSource(path=str(path), **settings).open(sizes)
-
-
-def assert_same(found, store):
-    for own, theirs in zip(found.take(slice(None)), store.take(slice(None)), strict=True):
-        np.testing.assert_array_equal(own, theirs)
-    np.testing.assert_array_equal(found.present, store.present)
-    assert found.ids.tolist() == store.ids.tolist()
-    assert found.ids.dtype.kind == store.ids.dtype.kind
-    assert found.labels.tolist() == store.labels.tolist()
-
-
-def hugging_face(table, folder):
-    """As `datasets.Dataset.save_to_disk` lays it out: Arrow streams, and a list of them."""
-    folder.mkdir()
-    names = [f"data-{number:05d}-of-00002.arrow" for number in (0, 1)]
-    for name, part in zip(names, (table.slice(0, 15), table.slice(15)), strict=True):
-        with (
-            pa.OSFile(str(folder / name), "wb") as file,
-            pa.ipc.new_stream(file, part.schema) as to,
-        ):
-            to.write_table(part, max_chunksize=6)
-    state = {"_data_files": [{"filename": name} for name in names]}
-    (folder / "state.json").write_text(json.dumps(state))
-    (folder / "dataset_info.json").write_text("{}")
+from tests.data.formats.tables import ROWS, assert_same, hugging_face, opened, table_of
 
 
 def written(how, table, folder):
@@ -106,6 +45,8 @@ def written(how, table, folder):
 
 AS_THEY_ARE = ("arrow", "polars ipc", "hugging face")
 """Of which the vectors are mapped in the file itself."""
+
+
 HOW = ("parquet", "pandas", "polars", "arrow", "lz4", "polars ipc", "hugging face", "folder")
 
 
@@ -242,148 +183,6 @@ def test_a_changed_table_is_read_anew_and_its_old_arrays_are_removed(rows, tmp_p
     assert len(first_only.take(slice(None))[0]) == ROWS  # mapped still
 
 
-def bad(name, tmp_path, rows):
-    """A table that cannot be read; what is set of the source."""
-    table, path, settings = table_of(rows), tmp_path / "bad.parquet", {}
-    lists = table["first"].to_pylist()
-    if name == "misspelt":
-        settings["first"] = "frist"
-    elif name == "misspelt id":
-        settings["id"] = "idd"
-    elif name == "misspelt label":
-        settings["label"] = "labl"
-    elif name == "no such columns":
-        table = table.rename_columns(["id", "label", "text_emb", "img_emb"])
-    elif name == "text":
-        settings["first"] = "id"
-    elif name == "numbers":
-        settings["first"] = "label"
-    elif name == "lists of text":
-        table = table.append_column("words", pa.array([["a"]] * ROWS))
-        settings["first"] = "words"
-    elif name == "two lengths":
-        lists[7] = [1.0, 2.0]
-        table = table.set_column(2, "first", pa.array(lists))
-    elif name == "null inside":
-        lists[7] = [1.0, None, 2.0]
-        table = table.set_column(2, "first", pa.array(lists))
-    elif name in ("nan inside", "nan inside without ids"):
-        lists[7] = [1.0, np.nan, 2.0]
-        table = table.set_column(2, "first", pa.array(lists))
-        settings["id"] = None if name.endswith("ids") else "id"
-    elif name == "too large":
-        lists[7] = [1.0, 1e300, 2.0]
-        table = table.set_column(2, "first", pa.array(lists, pa.list_(pa.float64())))
-    elif name == "same ids":
-        table = table.set_column(0, "id", pa.array([*range(39), 5]))
-    elif name == "null id":
-        table = table.set_column(0, "id", pa.array([*range(39), None]))
-    elif name == "float ids":
-        table = table.set_column(0, "id", pa.array(np.arange(40.0)))
-    elif name == "nothing there":
-        table = table.set_column(2, "first", pa.nulls(ROWS, pa.list_(pa.float32())))
-        settings |= {"first": "first"}
-    parquet.write_table(table, path)
-    if name == "cut":
-        path.write_bytes(path.read_bytes()[:-200])
-    elif name == "cut short":
-        path.write_bytes(path.read_bytes()[:300])
-    elif name == "empty":
-        path.write_bytes(b"")
-    elif name == "words":
-        path.write_text("id,first\n1,2\n")
-    elif name == "npz":
-        with path.open("wb") as file:
-            np.savez(file, first=rows.first)
-    elif name == "two names":
-        pair = pa.table([table["id"], table["id"]], names=["id", "id"])
-        parquet.write_table(pair, path)
-        settings["first"] = "id"
-    return {"path": str(path), **settings}
-
-
-@pytest.mark.parametrize(
-    ("name", "match"),
-    [
-        ("misspelt", r"data.first=frist: .*bad.parquet has no column frist; did you mean first\?"),
-        ("misspelt id", r"data.id=idd: .* did you mean id\?"),
-        ("misspelt label", r"data.label=labl: .* did you mean label\?"),
-        ("no such columns", r"no column first or second; .* such as text_emb, img_emb"),
-        ("text", r"bad.parquet, column id: text, not vectors"),
-        ("numbers", r"bad.parquet, column label: of type int64, not vectors"),
-        ("lists of text", r"column words: of type list<.*string>, not vectors"),
-        ("two lengths", r"column first, id 'vidéo 9': a vector of 2 values, and others have 3"),
-        ("null inside", r"column first, id 'vidéo 9': a null inside of its vector"),
-        ("nan inside", r"column first, id 'vidéo 9': infinite as float32, or NaN in a part"),
-        ("nan inside without ids", r"column first, row 7 counted from 0: infinite as float32, or"),
-        ("too large", r"column first, id 'vidéo 9': infinite as float32"),
-        ("same ids", r"bad.parquet: rows 5 and 39, counted from 0, have the same id 5"),
-        ("null id", r"bad.parquet, column id: the id of row 39, counted from 0, is null"),
-        ("float ids", r"bad.parquet, column id: of type double; ids must be texts or whole numb"),
-        ("nothing there", r"bad.parquet: not one vector in it"),
-        ("cut", r"bad.parquet: no readable parquet file"),
-        ("cut short", r"bad.parquet: no readable parquet file"),
-        ("empty", r"bad.parquet: the file is empty"),
-        ("words", r"bad.parquet: neither a parquet file nor an Arrow one"),
-        ("npz", r"bad.parquet: an npz archive, which data=table does not read; use data=npz"),
-        ("two names", r"bad.parquet: 2 columns named id"),
-    ],
-)
-def test_a_bad_table_is_one_line_with_its_place(rows, tmp_path, name, match):
-    settings = bad(name, tmp_path, rows)
-    with pytest.raises(ValueError, match=match) as caught:
-        TableSource(**settings).open(None)
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("meta.json"))
-    assert not list(tmp_path.rglob("*.part"))
-
-
-class Keys(encryption.KmsClient):
-    """Keys that are not hidden at all."""
-
-    def wrap_key(self, key_bytes, _):
-        return base64.b64encode(key_bytes)
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_an_encrypted_table_is_one_line_and_so_is_one_of_which_a_column_is(rows, tmp_path, whole):
-    factory = encryption.CryptoFactory(lambda _: Keys())
-    settings = {"footer_key": "f", "column_keys": {"c": ["first.list.element"]}}
-    keys = factory.file_encryption_properties(
-        encryption.KmsConnectionConfig(),
-        encryption.EncryptionConfiguration(**settings, plaintext_footer=not whole),
-    )
-    table, path = table_of(rows), tmp_path / "t.parquet"
-    with parquet.ParquetWriter(path, table.schema, encryption_properties=keys) as file:
-        file.write_table(table)
-    words = r"t.parquet: no readable parquet file \(.*crypt.*\); write it anew, whole and unencry"
-    with pytest.raises(ValueError, match=words):
-        opened(path, first="first", second=None)
-    if not whole:  # columns that are not encrypted are read
-        found = opened(path, (3, 5), second="second").take(slice(None))
-        np.testing.assert_array_equal(found[1], rows.take(slice(None))[1])
-
-
-@pytest.mark.parametrize(
-    ("name", "match"),
-    [
-        ("two lengths", r"column first, id 'vidéo 9': a vector of 2 values, and others have 3"),
-        ("null inside", r"column first, id 'vidéo 9': a null inside of its vector"),
-        ("nan inside", r"bad.arrow, .*row 7 counted from 0, id 'vidéo 9': infinite, or NaN in a"),
-        ("too large", r"bad.arrow, .*row 7 counted from 0, id 'vidéo 9': infinite, or NaN in a"),
-    ],
-)
-def test_a_bad_vector_that_is_mapped_is_named_too(rows, tmp_path, name, match):
-    complete = np.where(np.isnan(rows.first), 1, rows.first).astype("f4")
-    rows = replace(rows, first=complete, present=np.ones_like(rows.present))
-    settings = bad(name, tmp_path, rows)
-    table, path = parquet.read_table(settings["path"]), tmp_path / "bad.arrow"
-    feather.write_feather(table, str(path), compression="uncompressed")
-    with pytest.raises(ValueError, match=match):
-        TableSource(**settings | {"path": str(path)}).open(None)
-    assert not list(tmp_path.rglob("*.part"))
-
-
 def test_a_part_of_a_table_is_mapped_where_it_begins(rows, tmp_path):
     table = pa.table({"first": list(rows.first[20:]), "second": list(rows.second[:20])})
     for kind in (pa.list_(pa.float32()), pa.list_(pa.float32(), 3)):
@@ -400,52 +199,6 @@ def test_a_part_of_a_table_is_mapped_where_it_begins(rows, tmp_path):
         assert not (tmp_path / "t.cache").exists()
 
 
-def test_tables_that_cannot_be_joined_are_refused(rows, tmp_path):
-    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
-    parquet.write_table(table_of(rows), one)
-    parquet.write_table(table_of(rows).set_column(0, "id", pa.array(range(ROWS))), other)
-    with pytest.raises(ValueError, match=r"ids are texts in .*one.parquet and whole numbers in"):
-        opened(one, second_path=str(other))
-    with pytest.raises(ValueError, match=r"two tables are joined by id, and data.id names none"):
-        opened(one, second_path=str(other), id=None)
-    parquet.write_table(table_of(rows).drop_columns("id"), other)
-    with pytest.raises(ValueError, match=r"data.id=id: .*other.parquet has no column id"):
-        opened(one, second_path=str(other))
-
-
-def test_paths_that_name_no_table_are_refused(rows, tmp_path):
-    with pytest.raises(ValueError, match=r"data.path=.*none-\*: no file is named so"):
-        opened(tmp_path / "none-*")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        opened(tmp_path / "none.parquet")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty: no file in it that ends in .parquet"):
-        opened(tmp_path / "empty")
-    hugging_face(table_of(rows), tmp_path / "hf")
-    (tmp_path / "hf" / "data-00001-of-00002.arrow").unlink()
-    with pytest.raises(FileNotFoundError, match=r"data-00001-of-00002.arrow: no such file"):
-        opened(tmp_path / "hf")
-    (tmp_path / "both" / "train").mkdir(parents=True)
-    (tmp_path / "both" / "dataset_dict.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"several tables, train; name one, such as .*both/train"):
-        opened(tmp_path / "both")
-
-
-def test_a_table_given_to_another_source_is_named_with_the_right_one(rows, tmp_path):
-    path = tmp_path / "t.parquet"
-    parquet.write_table(table_of(rows), path)
-    readers = {
-        "npz": lambda: read_npz(path, ignore_zeroes=True),
-        "npy": lambda: read_npy(path, path, ignore_zeroes=True),
-        "mat": lambda: read_mat(path, ignore_zeroes=True),
-        "libsvm": lambda: LibsvmSource(path=str(path), mod1size=3, mod2size=5).open(None),
-    }
-    for name, read in readers.items():
-        words = f"t.parquet: a parquet file, which data={name} does not read; use data=table"
-        with pytest.raises(ValueError, match=words):
-            read()
-
-
 def test_where_no_cache_can_be_written_the_table_is_read_all_the_same(rows, tmp_path, caplog):
     caplog.set_level("INFO")
     path = tmp_path / "t.parquet"
@@ -453,23 +206,6 @@ def test_where_no_cache_can_be_written_the_table_is_read_all_the_same(rows, tmp_
     Path(f"{path}.cache").write_text("a file in its way")
     assert_same(opened(path), rows)
     assert "t.parquet: no cache can be made beside it" in caplog.text
-
-
-@pytest.mark.parametrize("memory", [1, 10**12])
-def test_where_there_is_no_room_for_its_arrays_the_folder_is_named(tmp_path, monkeypatch, memory):
-    monkeypatch.setattr("bidnn.data.formats.matrix_file.available_memory", lambda: memory)
-    (tmp_path / "disk").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "disk"))
-    path = tmp_path / "t.parquet"
-    parquet.write_table(pa.table({"first": list(np.ones((2**14, 64), "f4"))}), path)
-    try:
-        with small_disk(tmp_path / "disk"):
-            words = r"t.parquet: no room in .*/disk for its arrays.* let TMPDIR name another folder"
-            with pytest.raises(OSError, match=words):
-                opened(path, cache=False)
-            assert not list((tmp_path / "disk").iterdir())
-    except PermissionError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("groups", [1, 8])
