@@ -201,7 +201,7 @@ def _program(
     settings = ["data=npz", f"data.path={folder / 'rows.npz'}", f"hydra.run.dir={folder / 'run'}"]
     settings += [f"model.hdn={sizes[2]}", f"model.rep={sizes[3]}", f"speed={speed}"]
     settings += [f"trainer.max_epochs={epochs}", f"data.batch_size={BATCH}", "data.val_fraction=0"]
-    # The program would leave processors to whoever was busy in the last minute: the row before.
+    # The program would leave processors to whoever is busy, a reader that ends, say.
     settings += ["report=false", f"speed.threads={threads_of(sizes)}"]
     started = time.perf_counter()
     program = [sys.executable, str(ROOT / "scripts" / "train.py"), *settings, *more]

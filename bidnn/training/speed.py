@@ -1,10 +1,12 @@
 """How the arithmetic of a training is done: compiled or not, how precisely, by how many threads."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 import torch
 
@@ -18,6 +20,9 @@ THREADED_STEP = 1e9
 
 MOST_THREADS = 1024
 """More than any machine gains by; with some 30 000 the system has no room for them."""
+
+LOOKING_S = 0.1
+"""For which it is counted which processors are free."""
 
 WORTH_S = 60.0
 """Seconds that compiled steps must save in a training; compiling takes 10 to 30."""
@@ -122,6 +127,27 @@ def choose_threads(operations: float, most: int) -> int:
     """
     if operations < THREADED_STEP:
         return 1
-    # The load of the last minute, in processes that run or wait to.
-    free = (os.cpu_count() or 1) - os.getloadavg()[0]
-    return max(1, min(most, round(free)))
+    return max(1, min(most, round(idle_processors())))
+
+
+def idle_processors() -> float:
+    """Processors that nobody uses at this moment, this process aside, which waits for a while.
+
+    Where the system does not count their time, those that the load of the last minute leaves.
+    """
+    processors = os.cpu_count() or 1
+    try:
+        before = _idle_and_all()
+        time.sleep(LOOKING_S)
+        idle, everything = (now - then for now, then in zip(_idle_and_all(), before, strict=True))
+        return processors * idle / everything
+    except (OSError, ValueError, ZeroDivisionError):
+        return processors - os.getloadavg()[0]
+
+
+def _idle_and_all() -> tuple[int, int]:
+    """Time of all processors since the start, idle and altogether (proc_stat(5))."""
+    with Path("/proc/stat").open(encoding="ascii") as file:
+        # user, nice, system, idle, waiting for disks, interrupts twice, other machines
+        spent = [int(number) for number in file.readline().split()[1:9]]
+    return sum(spent[3:5]), sum(spent)

@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,15 +178,40 @@ def test_bf16_is_taken_where_it_is_faster(monkeypatch, instructions, is_faster):
 
 
 @pytest.mark.parametrize(
-    ("operations", "load", "threads"),
-    [(3e8, 0.0, 1), (1e10, 0.0, 8), (1e10, 5.9, 2), (1e10, 30.0, 1)],
+    ("operations", "idle", "threads"),
+    [(3e8, 8.0, 1), (1e10, 8.0, 8), (1e10, 2.1, 2), (1e10, 0.0, 1)],
 )
 def test_threads_are_taken_for_large_steps_on_free_processors_only(
-    monkeypatch, operations, load, threads
+    monkeypatch, operations, idle, threads
 ):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(rooms, "idle_processors", lambda: idle)
     assert choose_threads(operations, 8) == threads
+
+
+def test_processors_are_free_that_idle_now_whatever_was_before(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "getloadavg", lambda: (5.0, 0.0, 0.0))
+    seen = iter([(1000, 9000), (1060, 9080)])
+    monkeypatch.setattr(rooms, "_idle_and_all", lambda: next(seen))
+    assert rooms.idle_processors() == pytest.approx(6.0)  # of 80 ticks 60 were idle
+
+    def unknown():
+        raise FileNotFoundError("/proc/stat")
+
+    for gone in (unknown, lambda: (7, 70)):  # a clock that stands still tells nothing
+        monkeypatch.setattr(rooms, "_idle_and_all", gone)
+        assert rooms.idle_processors() == 3.0
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the system counts no such time")
+def test_work_is_time_of_a_processor_that_does_not_idle():
+    idle, everything = rooms._idle_and_all()
+    started = time.process_time()
+    while time.process_time() < started + 0.2:
+        pass
+    after = rooms._idle_and_all()
+    busy = (after[1] - everything) - (after[0] - idle)
+    assert busy >= 0.1 * os.sysconf("SC_CLK_TCK")
 
 
 class Own(LossConfig):
