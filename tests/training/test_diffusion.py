@@ -20,7 +20,7 @@ from bidnn.training.diffusion import coordinates, graphs
 from bidnn.training.diffusion import layout as layouts
 from bidnn.training.diffusion.completion import certainty, completed, predicted
 from bidnn.training.diffusion.coordinates import diffusion_coordinates
-from bidnn.training.diffusion.graphs import affinities, unit, walk
+from bidnn.training.diffusion.graphs import affinities, sketched_walk, unit, walk
 from bidnn.training.diffusion.layout import NEAREST, RADIUS, layout
 from bidnn.training.diffusion.views import View, choose_views
 
@@ -92,6 +92,16 @@ def test_cosines_of_coordinates_are_those_of_the_walk(monkeypatch, dense):
     kernel = (vectors[:, -20:] * np.clip(values[-20:], 0, None) ** 8) @ vectors[:, -20:].T
     lengths = np.sqrt(np.diag(kernel))
     np.testing.assert_allclose(found @ found.T / 20, kernel / np.outer(lengths, lengths), atol=2e-4)
+
+
+def test_a_sketch_has_nearly_the_cosines_of_all_eigenvectors():
+    rows = unit(np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32))
+    graph = affinities(rows, np.ones(200, dtype=bool))
+    exact, sketch = walk(graph, 200), sketched_walk(graph, 2000)
+    assert sketch.shape == (200, 2000)
+    np.testing.assert_array_equal(sketch, sketched_walk(graph, 2000))
+    gaps = (exact @ exact.T - sketch @ sketch.T / 10) / 200
+    assert np.sqrt(np.square(gaps).mean()) < 2000**-0.5
 
 
 def test_rows_are_laid_out_along_the_gradient_of_its_formula():
@@ -222,6 +232,7 @@ def test_an_edge_between_guesses_counts_as_the_root_of_the_ratio_of_complete_row
         return np.zeros((whole.shape[0], size), dtype=np.float32)
 
     monkeypatch.setattr(coordinates, "placed", kept)
+    monkeypatch.setattr(coordinates, "joined_by_prediction", lambda whole, *_: whole)
     rows, there = np.arange(100), store.present
     diffusion_coordinates(store, rows, 4)
     parts = list(store.take(slice(None)))

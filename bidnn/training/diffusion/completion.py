@@ -47,11 +47,14 @@ def certainty(there: NDArray[np.bool_]) -> Rows:
     Returns:
         (rows,) in [0, 1]; 1 for complete rows.
     """
-    whole = there[:, 0] & there[:, 1]
-    complete = int(whole.sum())
-    others = max(len(whole) - complete, 1)
-    counts = np.where(whole, 1.0, min(complete / others, 1.0) ** 0.25)
-    return np.asarray(counts, dtype=np.float32)
+    whole = there.all(axis=1)
+    return np.where(whole, 1.0, complete_for_others(there) ** 0.25).astype(np.float32)
+
+
+def complete_for_others(there: NDArray[np.bool_]) -> float:
+    """Complete rows for each row that is not, at most 1; `there` is (rows, 2) bool."""
+    complete = int(there.all(axis=1).sum())
+    return min(complete / max(len(there) - complete, 1), 1.0)
 
 
 def predicted(source: Rows, target: Rows, queries: Rows) -> Rows:

@@ -2,11 +2,12 @@
 
 A graph joins each row to its nearest rows in every modality that it has, and to those that are
 nearest in both, where a missing one is predicted from the other; such guesses count the less, the
-fewer rows they are learned from. The leading eigenvectors of a random walk on it, each times a
-power of its eigenvalue, are the rows' diffusion coordinates (Coifman and Lafon, Applied and
-Computational Harmonic Analysis 21(1), 2006); beside them is where a layout of the graph puts a row.
-They hold what neighbourhoods say of a row, with one modality as with two; a network that predicts
-them from either modality embeds new rows without the rows that it was trained on.
+fewer rows they are learned from. It also joins rows that are near by what other rows teach of
+them. The leading eigenvectors of a random walk on it, each times a power of its eigenvalue, are the
+rows' diffusion coordinates (Coifman and Lafon, Applied and Computational Harmonic Analysis 21(1),
+2006); beside them is where a layout of the graph puts a row. They hold what neighbourhoods say of a
+row, with one modality as with two; a network that predicts them from either modality embeds new
+rows without the rows that it was trained on.
 """
 
 from typing import Any
@@ -19,6 +20,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import certainty, completed
+from bidnn.training.diffusion.crossfitted import joined_by_prediction
 from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
 from bidnn.training.diffusion.layout import layout
 from bidnn.training.diffusion.views import View, choose_views
@@ -80,7 +82,7 @@ def diffusion_coordinates(
     graph: Any = counts @ affinities(completed(prepared, there), everyone) @ counts
     for part, has in zip(prepared, there.T, strict=True):
         graph = graph + affinities(part, has)
-    inner = placed(graph, size)
+    inner = placed(joined_by_prediction(graph, prepared, there), size)
     found[sample] = inner
     others = np.setdiff1d(rows, sample)
     for block in np.array_split(others, -(-len(others) // 4096)) if len(others) else ():

@@ -1,0 +1,142 @@
+"""Where rows would lie by what other rows teach of their values: cross-fitted predictions.
+
+Neighbours share noise with a row, and the graph follows it. What a regression on other rows says of
+a row's place knows nothing of the row's own edges: rows that are near by it are near for a reason
+that holds elsewhere. Each row is predicted by a ridge regression that was fitted without it and a
+fifth of the others (cross-fitting), from kernels of its modality, or of both if it has both, with
+some of the rows (Williams and Seeger, Using the Nyström method to speed up kernel machines, NIPS
+2000).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from bidnn.training.diffusion.completion import complete_for_others
+from bidnn.training.diffusion.graphs import Rows, affinities, sketched_walk, unit
+
+FEWEST = 12
+"""Complete rows below which nothing is predicted."""
+TOLD = 3.0
+"""Weight of the graphs of predicted places beside that of each other graph."""
+PREDICTED = 256
+"""Numbers of the sketched walk that are predicted."""
+ROUNDS = 2
+"""In which they are, each on the graph of the one before."""
+FOLDS = 5
+COMPARED = 1024
+"""Rows at most that others are compared with; the kernel of two is exp(cosine − 1)."""
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Of the ridge, as shares of the whole variance of the inputs."""
+
+
+def joined_by_prediction(
+    graph: Any,  # noqa: ANN401 — SciPy's sparse arrays have no types
+    prepared: list[Rows],
+    there: NDArray[np.bool_],
+) -> Any:  # noqa: ANN401 — likewise
+    """A graph with edges besides, between rows that are near by what other rows teach of them.
+
+    These count as all other edges together. Predictions by the first modality and by the second are
+    learned to agree from rows that have both; where these are fewer than the others, rows are also
+    joined by predictions from one and the same modality, the more, the fewer they are.
+
+    Args:
+        graph: (rows, rows) symmetric weights, the sum of three graphs of nearest rows.
+        prepared: both modalities, (rows, size) of unit length.
+        there: (rows, 2) bool; each row has one at least.
+
+    Returns:
+        (rows, rows); as it was if fewer than 12 rows are complete.
+    """
+    if there.all(axis=1).sum() < FEWEST:
+        return graph
+    everyone, share = np.ones(len(there), dtype=bool), complete_for_others(there)
+    predict, found = CrossFitted(prepared, there), graph
+    for _ in range(ROUNDS):
+        first, second, together = predict(sketched_walk(found, PREDICTED))
+        found = graph + TOLD * share * affinities(unit(together), everyone)
+        if share < 1:
+            for told, has in zip((first, second), there.T, strict=True):
+                found = found + TOLD * (1 - share) * affinities(unit(told), has)
+    return found
+
+
+class CrossFitted:
+    """What the modalities that rows have say of their places, learned from other rows."""
+
+    def __init__(self, prepared: list[Rows], there: NDArray[np.bool_]) -> None:
+        """Finds what does not depend on the places.
+
+        Args:
+            prepared: both modalities, (rows, size) of unit length.
+            there: (rows, 2) bool; each row has one at least, and 12 have both.
+        """
+        self.whole = there.all(axis=1)
+        self.alone = []
+        if not self.whole.all():
+            sides = zip(prepared, there.T, strict=True)
+            self.alone = [(has, _Regression(part[has])) for part, has in sides]
+        both = np.concatenate([part[self.whole] for part in prepared], axis=1)
+        self.both = _Regression(unit(both))
+
+    def __call__(self, places: Rows) -> tuple[Rows, Rows, Rows]:
+        """Predicts where rows lie.
+
+        Args:
+            places: (rows, coordinates) where they do.
+
+        Returns:
+            (rows, coordinates) each, by first, by second, and by what there is; zero where a row
+            does not have it. If all rows have both, that by both alone.
+        """
+        first, second, together = (np.zeros_like(places) for _ in range(3))
+        for told, (has, regression) in zip((first, second), self.alone, strict=False):
+            told[has] = regression.predict(places[has])
+            together[has] = told[has]
+        together[self.whole] = self.both.predict(places[self.whole])
+        return first, second, together
+
+
+class _Regression:
+    """A ridge regression of each fold of the rows on the other folds."""
+
+    def __init__(self, values: Rows) -> None:
+        self.inputs = _compared(values)
+        fold = np.random.default_rng(0).permutation(len(values)) % FOLDS
+        products, sums = self.inputs.T @ self.inputs, self.inputs.sum(axis=0)
+        self.folds = []
+        for left_out in range(FOLDS):
+            rows = np.flatnonzero(fold == left_out)
+            own, others = self.inputs[rows], len(values) - len(rows)
+            middle = (sums - own.sum(axis=0)) / others
+            centred = products - own.T @ own - others * np.outer(middle, middle)
+            self.folds.append((rows, middle, *eigh(centred, driver="evd")))
+
+    def predict(self, target: Rows) -> Rows:
+        """The target, (rows, size), of each row by the others, by the best of all strengths."""
+        wanted = target.astype(np.float64)
+        products, sums = self.inputs.T @ wanted, wanted.sum(axis=0)
+        guesses = np.empty((len(STRENGTHS), *target.shape))
+        for rows, middle, variances, axes in self.folds:
+            own, others = self.inputs[rows], len(target) - len(rows)
+            level = (sums - wanted[rows].sum(axis=0)) / others
+            centred = products - own.T @ wanted[rows] - others * np.outer(middle, level)
+            inputs, turned = (own - middle) @ axes, axes.T @ centred
+            for guess, strength in zip(guesses, STRENGTHS, strict=True):
+                damped = np.maximum(variances, 0.0) + strength * max(variances.sum(), 1e-12)
+                guess[rows] = inputs @ (turned / damped[:, None]) + level
+        errors = [float(np.square(guess - wanted).sum()) for guess in guesses]
+        return np.asarray(guesses[int(np.argmin(errors))], dtype=np.float32)
+
+
+def _compared(values: Rows) -> NDArray[np.float64]:
+    """Numbers whose products are the kernel of two rows, as far as the compared ones tell it."""
+    some = values[np.random.default_rng(0).permutation(len(values))[:COMPARED]].astype(np.float64)
+    strengths, axes = eigh(np.exp(some @ some.T - 1))
+    kept = strengths > 1e-6 * strengths[-1]
+    near: NDArray[np.float64] = np.exp(values @ some.T - 1)
+    mapped: NDArray[np.float64] = near @ (axes[:, kept] / np.sqrt(strengths[kept]))
+    return mapped
