@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from bidnn.training.diffusion import crossfitted as module
 from bidnn.training.diffusion.crossfitted import FOLDS, STRENGTHS, CrossFitted, joined_by_prediction
 from bidnn.training.diffusion.graphs import affinities, sketched_walk, unit, walk
-from tests.training.test_diffusion import clustered
+from tests.training.kinds import clustered
 
 
 def pairs(missing, rows=150, deviation=4.0, seed=0):

@@ -23,21 +23,7 @@ from bidnn.training.diffusion.coordinates import diffusion_coordinates
 from bidnn.training.diffusion.graphs import affinities, sketched_walk, unit, walk
 from bidnn.training.diffusion.layout import NEAREST, RADIUS, layout
 from bidnn.training.diffusion.views import View, choose_views
-
-
-def clustered(rows=90, kinds=3, seed=0, missing=0.5, deviation=1.0):
-    """Rows of both modalities about one centre a kind, half of the rows without one modality."""
-    generator = np.random.default_rng(seed)
-    kind = np.arange(rows) % kinds
-    parts = []
-    for size in (8, 12):
-        middle = generator.normal(size=(kinds, size)) * 3
-        noise = generator.normal(size=(rows, size)) * deviation
-        parts.append((middle[kind] + noise).astype(np.float32))
-    present = np.ones((rows, 2), dtype=bool)
-    losing = generator.permutation(rows)[: round(missing * rows)]
-    present[losing, generator.integers(0, 2, len(losing))] = False
-    return PairStore(*parts, present), kind
+from tests.training.kinds import clustered
 
 
 @pytest.mark.parametrize("block", [512, 7], ids=["whole", "blocks"])
