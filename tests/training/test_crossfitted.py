@@ -74,11 +74,11 @@ def test_edges_by_one_modality_count_where_few_rows_are_complete(monkeypatch, mi
     prepared, there, _ = pairs(missing)
     graph = all_edges(prepared, there)
     first, second, together = CrossFitted(prepared, there)(sketched_walk(graph, module.PREDICTED))
-    added = share * affinities(unit(together), np.ones(150, dtype=bool))
+    added = share * affinities(unit(together), np.ones(150, dtype=bool), 7)
     if share < 1:
-        alone = affinities(unit(first), there[:, 0]) + affinities(unit(second), there[:, 1])
+        alone = affinities(unit(first), there[:, 0], 7) + affinities(unit(second), there[:, 1], 7)
         added = added + (1 - share) * alone
-    found = joined_by_prediction(graph, prepared, there)
+    found = joined_by_prediction(graph, prepared, there, 7)
     np.testing.assert_allclose(found.toarray(), (graph + 3.0 * added).toarray(), atol=1e-6)
 
 

@@ -22,6 +22,7 @@ from bidnn.training.diffusion.completion import certainty, completed, predicted
 from bidnn.training.diffusion.coordinates import diffusion_coordinates
 from bidnn.training.diffusion.graphs import affinities, sketched_walk, unit, walk
 from bidnn.training.diffusion.layout import NEAREST, RADIUS, layout
+from bidnn.training.diffusion.neighbourhoods import neighbours_of_a_kind
 from bidnn.training.diffusion.views import View, choose_views
 from tests.training.kinds import clustered
 
@@ -224,8 +225,10 @@ def test_an_edge_between_guesses_counts_as_the_root_of_the_ratio_of_complete_row
     parts = list(store.take(slice(None)))
     views = choose_views(parts, there)
     prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
-    joined = affinities(completed(prepared, there), np.ones(100, dtype=bool)).toarray()
-    own = sum(affinities(part, has) for part, has in zip(prepared, there.T, strict=True)).toarray()
+    count = neighbours_of_a_kind(prepared, there)
+    joined = affinities(completed(prepared, there), np.ones(100, dtype=bool), count).toarray()
+    sides = zip(prepared, there.T, strict=True)
+    own = sum(affinities(part, has, count) for part, has in sides).toarray()
     whole = there.all(axis=1)
     ends = whole[:, None].astype(int) + whole  # 20 rows are complete, 80 are not
     expected = own + joined * np.choose(ends, [0.5, 0.5**0.5, 1.0])

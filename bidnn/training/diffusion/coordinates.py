@@ -1,13 +1,13 @@
 """Where rows lie among their neighbours in both modalities: what the diffusion head learns.
 
-A graph joins each row to its nearest rows in every modality that it has, and to those that are
-nearest in both, where a missing one is predicted from the other; such guesses count the less, the
-fewer rows they are learned from. It also joins rows that are near by what other rows teach of
-them. The leading eigenvectors of a random walk on it, each times a power of its eigenvalue, are the
-rows' diffusion coordinates (Coifman and Lafon, Applied and Computational Harmonic Analysis 21(1),
-2006); beside them is where a layout of the graph puts a row. They hold what neighbourhoods say of a
-row, with one modality as with two; a network that predicts them from either modality embeds new
-rows without the rows that it was trained on.
+A graph joins each row to its nearest rows in every modality that it has, as many as are of its kind
+by what both modalities say, and to those that are nearest in both, where a missing one is predicted
+from the other; such guesses count the less, the fewer rows they are learned from. It also joins
+rows that are near by what other rows teach of them. The leading eigenvectors of a random walk on
+it, each times a power of its eigenvalue, are the rows' diffusion coordinates (Coifman and Lafon,
+Applied and Computational Harmonic Analysis 21(1), 2006); beside them is where a layout of the graph
+puts a row. They hold what neighbourhoods say of a row, with one modality as with two; a network
+that predicts them from either modality embeds new rows without the rows that it was trained on.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ from scipy import sparse
 
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import certainty, completed
 from bidnn.training.diffusion.crossfitted import joined_by_prediction
 from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
 from bidnn.training.diffusion.layout import layout
+from bidnn.training.diffusion.neighbourhoods import neighbours_of_a_kind
 from bidnn.training.diffusion.views import View, choose_views
 
 LAID = 16
@@ -40,7 +40,7 @@ def diffusion_coordinates(
     """Diffusion coordinates of training rows, and of rows that are held out.
 
     Linear in the rows: beyond 8192 of them, spread evenly, a row has the mean of the coordinates
-    of its ten nearest ones in each modality.
+    of its nearest ones in each modality.
 
     Args:
         store: where they are.
@@ -77,16 +77,17 @@ def diffusion_coordinates(
             )
     views = choose_views([part[own] for part in parts], there[own])
     prepared = [view.prepare(part) for view, part in zip(views, parts, strict=True)]
+    count = neighbours_of_a_kind([part[own] for part in prepared], there[own])
     everyone = np.ones(len(sample), dtype=bool)
     counts = sparse.diags_array(certainty(there))
-    graph: Any = counts @ affinities(completed(prepared, there), everyone) @ counts
+    graph: Any = counts @ affinities(completed(prepared, there), everyone, count) @ counts
     for part, has in zip(prepared, there.T, strict=True):
-        graph = graph + affinities(part, has)
-    inner = placed(joined_by_prediction(graph, prepared, there), size)
+        graph = graph + affinities(part, has, count)
+    inner = placed(joined_by_prediction(graph, prepared, there, count), size)
     found[sample] = inner
     others = np.setdiff1d(rows, sample)
     for block in np.array_split(others, -(-len(others) // 4096)) if len(others) else ():
-        found[block] = _extended(store, block, views, prepared, there, inner)
+        found[block] = _extended(store, block, views, prepared, there, inner, count)
     return found
 
 
@@ -115,13 +116,14 @@ def _extended(
     prepared: list[Rows],
     there: NDArray[np.bool_],
     inner: Rows,
+    most: int,
 ) -> Rows:
     """Coordinates of rows outside the sample, from their neighbours in it."""
     parts, has = _telling(store, rows)
     found = np.zeros((len(rows), inner.shape[1]), dtype=np.float32)
     for side, view in enumerate(views):
         own, pool = np.flatnonzero(has[:, side]), np.flatnonzero(there[:, side])
-        count = min(NEIGHBOURS, len(pool))
+        count = min(most, len(pool))
         if not len(own) or not count:
             continue
         query = view.prepare(parts[side][own])

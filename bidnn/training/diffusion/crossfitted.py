@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import complete_for_others
 from bidnn.training.diffusion.graphs import Rows, affinities, sketched_walk, unit
 
@@ -36,6 +37,7 @@ def joined_by_prediction(
     graph: Any,  # noqa: ANN401 — SciPy's sparse arrays have no types
     prepared: list[Rows],
     there: NDArray[np.bool_],
+    count: int = NEIGHBOURS,
 ) -> Any:  # noqa: ANN401 — likewise
     """A graph with edges besides, between rows that are near by what other rows teach of them.
 
@@ -47,6 +49,7 @@ def joined_by_prediction(
         graph: (rows, rows) symmetric weights, the sum of three graphs of nearest rows.
         prepared: both modalities, (rows, size) of unit length.
         there: (rows, 2) bool; each row has one at least.
+        count: nearest rows that each row is joined to.
 
     Returns:
         (rows, rows); as it was if fewer than 12 rows are complete.
@@ -57,10 +60,10 @@ def joined_by_prediction(
     predict, found = CrossFitted(prepared, there), graph
     for _ in range(ROUNDS):
         first, second, together = predict(sketched_walk(found, PREDICTED))
-        found = graph + TOLD * share * affinities(unit(together), everyone)
+        found = graph + TOLD * share * affinities(unit(together), everyone, count)
         if share < 1:
             for told, has in zip((first, second), there.T, strict=True):
-                found = found + TOLD * (1 - share) * affinities(unit(told), has)
+                found = found + TOLD * (1 - share) * affinities(unit(told), has, count)
     return found
 
 

@@ -21,22 +21,23 @@ BLOCK = 512
 """Rows whose neighbours are looked for at once."""
 
 
-def affinities(values: Rows, has: NDArray[np.bool_]) -> sparse.csr_array:
+def affinities(values: Rows, has: NDArray[np.bool_], count: int = NEIGHBOURS) -> sparse.csr_array:
     """The symmetric graph of nearest rows in one modality.
 
-    Self-tuned: squared distances over the product of both rows' distances to their tenth
+    Self-tuned: squared distances over the product of both rows' distances to the last of their
     neighbours (Zelnik-Manor and Perona, NIPS 2004). An edge that only one of two rows counts among
     its nearest has half the weight, so that rows that are near to many draw less to themselves.
 
     Args:
         values: (rows, size) of unit length.
         has: (rows,) bool, those that say anything in it.
+        count: nearest rows of each, at least 1.
 
     Returns:
         (rows, rows).
     """
     rows = np.flatnonzero(has)
-    count = min(NEIGHBOURS, len(rows) - 1)
+    count = min(count, len(rows) - 1)
     if count < 1:
         return sparse.csr_array((len(values), len(values)), dtype=np.float64)
     distances, near = nearest(values[rows], None, count)
