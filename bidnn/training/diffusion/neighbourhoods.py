@@ -16,6 +16,8 @@ LOOKED_AT = 2000
 """Complete rows at most, spread evenly."""
 CLEAR = 5.0
 """Standard deviations above chance from which an agreement tells anything."""
+AS_GOOD = 0.98
+"""Share of the best agreement from which a larger number is as good: copies agree on any number."""
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +47,14 @@ def neighbours_of_a_kind(prepared: list[Rows], there: NDArray[np.bool_]) -> int:
     first, second = (nearest(part[rows], None, tried[-1])[1] for part in prepared)
     shares = np.array([agreement(first[:, :count], second[:, :count]) for count in tried])
     chance = np.array(tried) / (len(rows) - 1)
-    best = int(np.argmax((shares - chance) / (1 - chance)))
+    beyond = (shares - chance) / (1 - chance)
+    best = int(np.argmax(beyond))
     deviation = np.sqrt(chance[best] / (len(rows) * tried[best]))
     if shares[best] < chance[best] + CLEAR * deviation:
         return most
-    of_a_kind = tried[best] * int(there.sum()) / (2 * len(rows))
+    agreed = tried[int(np.flatnonzero(beyond >= AS_GOOD * beyond[best])[-1])]
+    of_a_kind = agreed * int(there.sum()) / (2 * len(rows))
     if round(of_a_kind / 2) >= most:
         return most
-    log.info("neighbours: modalities agree most on the nearest %d", tried[best])
+    log.info("neighbours: modalities agree most on the nearest %d", agreed)
     return max(LEAST, round(of_a_kind / 2))
