@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def neighbours_of_a_kind(prepared: list[Rows], there: NDArray[np.bool_]) -> int:
     """How many nearest rows a row is joined to, so that these are of its kind, mostly.
 
-    Half the root of the rows, and half as many as a kind has, if both modalities tell it: the share
+    At most half the root of the rows, and half of a kind, if both modalities tell it: the share
     of a row's nearest complete rows by one modality that are among its nearest by the other, less
     chance, grows with their number up to that of the rows of a kind, and falls beyond. Where rows
     miss a modality, a kind has as many more rows than complete ones as all rows that have a
@@ -36,7 +36,7 @@ def neighbours_of_a_kind(prepared: list[Rows], there: NDArray[np.bool_]) -> int:
         there: (rows, 2) bool.
 
     Returns:
-        5 to 10; 10 from 400 rows on, of kinds that are large or not told.
+        5 to 10; 10 for 361 rows and more, of kinds that are large or not told.
     """
     most = int(np.clip(round(len(there) ** 0.5 / 2), LEAST, NEIGHBOURS))
     whole = np.flatnonzero(there.all(axis=1))
@@ -54,7 +54,7 @@ def neighbours_of_a_kind(prepared: list[Rows], there: NDArray[np.bool_]) -> int:
         return most
     agreed = tried[int(np.flatnonzero(beyond >= AS_GOOD * beyond[best])[-1])]
     of_a_kind = agreed * int(there.sum()) / (2 * len(rows))
-    if round(of_a_kind / 2) >= most:
-        return most
-    log.info("neighbours: modalities agree most on the nearest %d", agreed)
-    return max(LEAST, round(of_a_kind / 2))
+    count = max(LEAST, round(of_a_kind / 2))
+    if count < most:
+        log.info("neighbours: modalities agree most on the nearest %d", agreed)
+    return min(count, most)
