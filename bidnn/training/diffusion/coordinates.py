@@ -20,15 +20,18 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.training.diffusion.completion import certainty, completed
 from bidnn.training.diffusion.crossfitted import joined_by_prediction
-from bidnn.training.diffusion.graphs import Rows, affinities, nearest, unit, walk
+from bidnn.training.diffusion.elsewhere import Elsewhere
+from bidnn.training.diffusion.graphs import Rows, affinities, unit, walk
 from bidnn.training.diffusion.layout import layout
 from bidnn.training.diffusion.neighbourhoods import neighbours_of_a_kind
-from bidnn.training.diffusion.views import View, choose_views
+from bidnn.training.diffusion.views import choose_views
 
 LAID = 16
 """Dimensions of the layout."""
-SAMPLE = 8192
+SAMPLE = 32768
 """Rows whose graph is built; others lie where their neighbours among these lie."""
+BLOCK = 4096
+"""Other rows that are placed at once."""
 
 
 def diffusion_coordinates(
@@ -39,8 +42,8 @@ def diffusion_coordinates(
 ) -> Rows:
     """Diffusion coordinates of training rows, and of rows that are held out.
 
-    Linear in the rows: beyond 8192 of them, spread evenly, a row has the mean of the coordinates
-    of its nearest ones in each modality.
+    Linear in the rows: beyond 32768 of them, spread evenly, a row lies where its nearest ones
+    among these do, in each modality and by what regressions say.
 
     Args:
         store: where they are.
@@ -86,8 +89,11 @@ def diffusion_coordinates(
     inner = placed(joined_by_prediction(graph, prepared, there, count), size)
     found[sample] = inner
     others = np.setdiff1d(rows, sample)
-    for block in np.array_split(others, -(-len(others) // 4096)) if len(others) else ():
-        found[block] = _extended(store, block, views, prepared, there, inner, count)
+    if len(others):
+        lie = Elsewhere(prepared, there, inner, count)
+        for block in np.array_split(others, -(-len(others) // BLOCK)):
+            parts, has = _telling(store, block)
+            found[block] = lie([v.prepare(p) for v, p in zip(views, parts, strict=True)], has)
     return found
 
 
@@ -107,31 +113,6 @@ def placed(graph: Any, size: int) -> Rows:  # noqa: ANN401 — SciPy's sparse ar
         return walked
     spread = layout(graph, walked[:, :laid])
     return unit(np.concatenate([unit(walked), spread], axis=1)) * np.float32(np.sqrt(size))
-
-
-def _extended(
-    store: PairStore,
-    rows: NDArray[np.int64],
-    views: tuple[View, View],
-    prepared: list[Rows],
-    there: NDArray[np.bool_],
-    inner: Rows,
-    most: int,
-) -> Rows:
-    """Coordinates of rows outside the sample, from their neighbours in it."""
-    parts, has = _telling(store, rows)
-    found = np.zeros((len(rows), inner.shape[1]), dtype=np.float32)
-    for side, view in enumerate(views):
-        own, pool = np.flatnonzero(has[:, side]), np.flatnonzero(there[:, side])
-        count = min(most, len(pool))
-        if not len(own) or not count:
-            continue
-        query = view.prepare(parts[side][own])
-        distances, near = nearest(prepared[side][pool], query, count)
-        reach = np.maximum(distances[:, -1:], 1e-6)
-        weights = np.exp(-((distances / reach) ** 2)).astype(np.float32)
-        found[own] += np.einsum("rk,rkd->rd", weights, inner[pool[near]])
-    return unit(found) * np.float32(np.sqrt(inner.shape[1]))
 
 
 def _telling(store: PairStore, rows: NDArray[np.int64]) -> tuple[list[Rows], NDArray[np.bool_]]:

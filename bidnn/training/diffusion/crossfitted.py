@@ -8,7 +8,9 @@ some of the rows (Williams and Seeger, Using the Nyström method to speed up ker
 2000).
 """
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from scipy.linalg import eigh
 from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import complete_for_others
 from bidnn.training.diffusion.graphs import Rows, affinities, sketched_walk, unit
+
+Told: TypeAlias = Callable[[list[Rows], NDArray[np.bool_]], Rows]
 
 FEWEST = 12
 """Complete rows below which nothing is predicted."""
@@ -77,13 +81,12 @@ class CrossFitted:
             prepared: both modalities, (rows, size) of unit length.
             there: (rows, 2) bool; each row has one at least, and 12 have both.
         """
-        self.whole = there.all(axis=1)
+        self.whole = np.asarray(there.all(axis=1))
         self.alone = []
         if not self.whole.all():
             sides = zip(prepared, there.T, strict=True)
             self.alone = [(has, _Regression(part[has])) for part, has in sides]
-        both = np.concatenate([part[self.whole] for part in prepared], axis=1)
-        self.both = _Regression(unit(both))
+        self.both = _Regression(_side_by_side(prepared, self.whole))
 
     def __call__(self, places: Rows) -> tuple[Rows, Rows, Rows]:
         """Predicts where rows lie.
@@ -97,17 +100,49 @@ class CrossFitted:
         """
         first, second, together = (np.zeros_like(places) for _ in range(3))
         for told, (has, regression) in zip((first, second), self.alone, strict=False):
-            told[has] = regression.predict(places[has])
+            told[has], _ = regression.fit(places[has])
             together[has] = told[has]
-        together[self.whole] = self.both.predict(places[self.whole])
+        together[self.whole], _ = self.both.fit(places[self.whole])
         return first, second, together
+
+    def for_others(self, places: Rows) -> tuple[Rows, Told]:
+        """Predicts where these rows lie, and others.
+
+        Args:
+            places: (rows, coordinates) where they do.
+
+        Returns:
+            (rows, coordinates) by what there is, and what says it of others by their prepared
+            modalities and (others, 2) bool; zero for what no row here has been told by.
+        """
+        together, alone = np.zeros_like(places), []
+        for has, regression in self.alone:
+            together[has], line = regression.fit(places[has])
+            alone.append(line)
+        together[self.whole], both = self.both.fit(places[self.whole])
+
+        def told(prepared: list[Rows], there: NDArray[np.bool_]) -> Rows:
+            found = np.zeros((len(there), places.shape[1]), dtype=np.float32)
+            for part, has, line in zip(prepared, there.T, alone, strict=False):
+                found[has] = line(part[has])
+            whole = np.asarray(there.all(axis=1))
+            found[whole] = both(_side_by_side(prepared, whole))
+            return found
+
+        return together, told
+
+
+def _side_by_side(prepared: list[Rows], whole: NDArray[np.bool_]) -> Rows:
+    """Both modalities of the rows that have both, of unit length."""
+    return unit(np.concatenate([part[whole] for part in prepared], axis=1))
 
 
 class _Regression:
     """A ridge regression of each fold of the rows on the other folds."""
 
     def __init__(self, values: Rows) -> None:
-        self.inputs = _compared(values)
+        self.kernel = _Kernel(values)
+        self.inputs = self.kernel(values)
         fold = np.random.default_rng(0).permutation(len(values)) % FOLDS
         products, sums = self.inputs.T @ self.inputs, self.inputs.sum(axis=0)
         self.folds = []
@@ -118,28 +153,71 @@ class _Regression:
             centred = products - own.T @ own - others * np.outer(middle, middle)
             self.folds.append((rows, middle, *eigh(centred, driver="evd")))
 
-    def predict(self, target: Rows) -> Rows:
-        """The target, (rows, size), of each row by the others, by the best of all strengths."""
+    def fit(self, target: Rows) -> tuple[Rows, "_Line"]:
+        """The target, (rows, size), of each row by the others, by the best of all strengths.
+
+        And the mean of the five regressions that say it, for rows that are none of these.
+        """
         wanted = target.astype(np.float64)
         products, sums = self.inputs.T @ wanted, wanted.sum(axis=0)
         guesses = np.empty((len(STRENGTHS), *target.shape))
+        fitted = []
         for rows, middle, variances, axes in self.folds:
             own, others = self.inputs[rows], len(target) - len(rows)
             level = (sums - wanted[rows].sum(axis=0)) / others
             centred = products - own.T @ wanted[rows] - others * np.outer(middle, level)
             inputs, turned = (own - middle) @ axes, axes.T @ centred
             for guess, strength in zip(guesses, STRENGTHS, strict=True):
-                damped = np.maximum(variances, 0.0) + strength * max(variances.sum(), 1e-12)
-                guess[rows] = inputs @ (turned / damped[:, None]) + level
+                guess[rows] = inputs @ _damped(turned, variances, strength) + level
+            fitted.append((level, turned))
         errors = [float(np.square(guess - wanted).sum()) for guess in guesses]
-        return np.asarray(guesses[int(np.argmin(errors))], dtype=np.float32)
+        best = int(np.argmin(errors))
+        slopes = [
+            axes @ _damped(turned, variances, STRENGTHS[best])
+            for (_, _, variances, axes), (_, turned) in zip(self.folds, fitted, strict=True)
+        ]
+        levels = [
+            level - fold[1] @ slope
+            for fold, (level, _), slope in zip(self.folds, fitted, slopes, strict=True)
+        ]
+        line = _Line(self.kernel, np.mean(slopes, axis=0), np.mean(levels, axis=0))
+        return np.asarray(guesses[best], dtype=np.float32), line
 
 
-def _compared(values: Rows) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A linear regression on a kernel's numbers."""
+
+    kernel: "_Kernel"
+    weights: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+    def __call__(self, values: Rows) -> Rows:
+        """Its target, (rows, size), of rows."""
+        return np.asarray(self.kernel(values) @ self.weights + self.level, dtype=np.float32)
+
+
+def _damped(
+    turned: NDArray[np.float64], variances: NDArray[np.float64], strength: float
+) -> NDArray[np.float64]:
+    """Weights of a ridge regression on axes, by the products of axes and target."""
+    damped = np.maximum(variances, 0.0) + strength * max(variances.sum(), 1e-12)
+    weights: NDArray[np.float64] = turned / damped[:, None]
+    return weights
+
+
+class _Kernel:
     """Numbers whose products are the kernel of two rows, as far as the compared ones tell it."""
-    some = values[np.random.default_rng(0).permutation(len(values))[:COMPARED]].astype(np.float64)
-    strengths, axes = eigh(np.exp(some @ some.T - 1))
-    kept = strengths > 1e-6 * strengths[-1]
-    near: NDArray[np.float64] = np.exp(values @ some.T - 1)
-    mapped: NDArray[np.float64] = near @ (axes[:, kept] / np.sqrt(strengths[kept]))
-    return mapped
+
+    def __init__(self, values: Rows) -> None:
+        some = np.random.default_rng(0).permutation(len(values))[:COMPARED]
+        self.compared = values[some].astype(np.float64)
+        strengths, axes = eigh(np.exp(self.compared @ self.compared.T - 1))
+        kept = strengths > 1e-6 * strengths[-1]
+        self.turn = axes[:, kept] / np.sqrt(strengths[kept])
+
+    def __call__(self, values: Rows) -> NDArray[np.float64]:
+        """(rows, size) to (rows, numbers)."""
+        near: NDArray[np.float64] = np.exp(values @ self.compared.T - 1)
+        mapped: NDArray[np.float64] = near @ self.turn
+        return mapped

@@ -26,6 +26,10 @@ RATE = 0.3
 """Of Adam, falling to 0."""
 NEAREST = 1e-3
 """Added to squared distances, so that equal rows are not thrown apart without bound."""
+EDGES = 2**18
+"""Looked at together: what is found for them stays in the processor's memory."""
+TOGETHER = 8192
+"""Rows that are pushed together, for the same reason."""
 
 
 def layout(graph: Any, start: Rows) -> Rows:  # noqa: ANN401 — SciPy's sparse arrays have no types
@@ -67,17 +71,27 @@ def layout(graph: Any, start: Rows) -> Rows:  # noqa: ANN401 — SciPy's sparse 
 
 def _attraction(places: Tensor, ones: Tensor, others: Tensor, weights: Tensor) -> Tensor:
     """Gradient of the weighted sum of log(1 + d²) over edges."""
-    gaps = places[ones] - places[others]
-    pull = 2 * weights * gaps / (1 + (gaps * gaps).sum(dim=1, keepdim=True))
-    return torch.zeros_like(places).index_add_(0, ones, pull).index_add_(0, others, -pull)
+    gradient = torch.zeros_like(places)
+    for start in range(0, len(ones), EDGES):
+        edges = slice(start, start + EDGES)
+        one, other = ones[edges], others[edges]
+        gaps = places[one] - places[other]
+        pull = 2 * weights[edges] * gaps / (1 + (gaps * gaps).sum(dim=1, keepdim=True))
+        gradient.index_add_(0, one, pull).index_add_(0, other, -pull)
+    return gradient
 
 
 def _repulsion(places: Tensor, pool: Tensor, degrees: Tensor) -> Tensor:
     """Gradient of the mean of log(1 + d²) − log(d²) over pairs of a row and one of the pool."""
     pushing = places[pool]
-    squares = 2 * RADIUS**2 - 2 * places @ pushing.T
-    squares.clamp_min_(0.0)
-    push = 2 * degrees / len(pool) * (1 / (1 + squares) - 1 / (NEAREST + squares))
-    push[pool, torch.arange(len(pool))] = 0.0
-    gradient = push.sum(dim=1, keepdim=True) * places - push @ pushing
-    return gradient.index_add_(0, pool, push.sum(dim=0)[:, None] * pushing - push.T @ places)
+    gradient, pushed = torch.empty_like(places), torch.zeros_like(pushing)
+    for start in range(0, len(places), TOGETHER):
+        here = slice(start, start + TOGETHER)
+        squares = 2 * RADIUS**2 - 2 * places[here] @ pushing.T
+        squares.clamp_min_(0.0)
+        push = 2 * degrees[here] / len(pool) * (1 / (1 + squares) - 1 / (NEAREST + squares))
+        own = torch.nonzero((pool >= start) & (pool < start + len(push)))[:, 0]
+        push[pool[own] - start, own] = 0.0
+        gradient[here] = push.sum(dim=1, keepdim=True) * places[here] - push @ pushing
+        pushed += push.sum(dim=0)[:, None] * pushing - push.T @ places[here]
+    return gradient.index_add_(0, pool, pushed)
