@@ -42,8 +42,8 @@ def diffusion_coordinates(
 ) -> Rows:
     """Diffusion coordinates of training rows, and of rows that are held out.
 
-    Linear in the rows: beyond 32768 of them, spread evenly, a row lies where its nearest ones
-    among these do, in each modality and by what regressions say.
+    Linear in the rows: beyond 32768 of them, spread evenly, a row lies where those of them do
+    of which other rows say the same (see `Elsewhere`).
 
     Args:
         store: where they are.

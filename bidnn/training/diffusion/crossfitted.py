@@ -10,7 +10,7 @@ some of the rows (Williams and Seeger, Using the Nyström method to speed up ker
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,6 @@ from scipy.linalg import eigh
 from bidnn.evaluation.agreement import NEIGHBOURS
 from bidnn.training.diffusion.completion import complete_for_others
 from bidnn.training.diffusion.graphs import Rows, affinities, sketched_walk, unit
-
-Told: TypeAlias = Callable[[list[Rows], NDArray[np.bool_]], Rows]
 
 FEWEST = 12
 """Complete rows below which nothing is predicted."""
@@ -105,7 +103,9 @@ class CrossFitted:
         together[self.whole], _ = self.both.fit(places[self.whole])
         return first, second, together
 
-    def for_others(self, places: Rows) -> tuple[Rows, Told]:
+    def for_others(
+        self, places: Rows
+    ) -> tuple[Rows, Callable[[list[Rows], NDArray[np.bool_]], Rows]]:
         """Predicts where these rows lie, and others.
 
         Args:

@@ -1,14 +1,17 @@
-"""Where rows outside a graph lie: where those of it are that they are near to."""
+"""Where rows outside a graph lie: where those of it do that other rows say the same of."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.training.diffusion.crossfitted import FEWEST, CrossFitted, Told
+from bidnn.training.diffusion.crossfitted import FEWEST, CrossFitted
 from bidnn.training.diffusion.graphs import Rows, nearest, unit
 
 
 class Elsewhere:
-    """Places rows by the graph's nearest ones, in each modality and by what regressions say."""
+    """Places rows by the graph's nearest ones: by what regressions say of both.
+
+    Of few complete rows they say nothing; then by each modality.
+    """
 
     def __init__(
         self, prepared: list[Rows], there: NDArray[np.bool_], places: Rows, count: int
@@ -23,10 +26,10 @@ class Elsewhere:
         """
         self.prepared, self.there = prepared, there
         self.places, self.count = places, count
-        self.told: Told | None = None
+        self.told = None
         if there.all(axis=1).sum() >= FEWEST:
-            by_others, self.told = CrossFitted(prepared, there).for_others(places)
-            self.by_others = unit(by_others)
+            said, self.told = CrossFitted(prepared, there).for_others(places)
+            self.said = unit(said)
 
     def __call__(self, prepared: list[Rows], there: NDArray[np.bool_]) -> Rows:
         """Places other rows.
@@ -39,15 +42,17 @@ class Elsewhere:
             (rows, coordinates): mean square 1 in a row; zero for a row that has nothing.
         """
         found = np.zeros((len(there), self.places.shape[1]), dtype=np.float32)
-        sides = zip(self.prepared, self.there.T, prepared, there.T, strict=True)
-        for values, known, queries, has in sides:
-            if known.any():
-                found[has] += self._mean_of_nearest(values[known], self.places[known], queries[has])
-        found = unit(found)
+        known = np.zeros(len(there), dtype=bool)
         if self.told is not None:
             told = unit(self.told(prepared, there))
-            said = told.any(axis=1)
-            found[said] += unit(self._mean_of_nearest(self.by_others, self.places, told[said]))
+            known = np.asarray(told.any(axis=1))
+            found[known] = self._mean_of_nearest(self.said, self.places, told[known])
+        sides = zip(self.prepared, self.there.T, prepared, there.T, strict=True)
+        for values, pool, queries, has in sides:
+            rows = has & ~known
+            if pool.any() and rows.any():
+                near = self._mean_of_nearest(values[pool], self.places[pool], queries[rows])
+                found[rows] += near
         return unit(found) * np.float32(np.sqrt(found.shape[1]))
 
     def _mean_of_nearest(self, values: Rows, places: Rows, queries: Rows) -> Rows:
