@@ -118,8 +118,9 @@ class CrossFitted:
         together, alone = np.zeros_like(places), []
         for has, regression in self.alone:
             together[has], line = regression.fit(places[has])
-            alone.append(line)
-        together[self.whole], both = self.both.fit(places[self.whole])
+            alone.append(line())
+        together[self.whole], line = self.both.fit(places[self.whole])
+        both = line()
 
         def told(prepared: list[Rows], there: NDArray[np.bool_]) -> Rows:
             found = np.zeros((len(there), places.shape[1]), dtype=np.float32)
@@ -153,10 +154,10 @@ class _Regression:
             centred = products - own.T @ own - others * np.outer(middle, middle)
             self.folds.append((rows, middle, *eigh(centred, driver="evd")))
 
-    def fit(self, target: Rows) -> tuple[Rows, "_Line"]:
+    def fit(self, target: Rows) -> tuple[Rows, Callable[[], "_Line"]]:
         """The target, (rows, size), of each row by the others, by the best of all strengths.
 
-        And the mean of the five regressions that say it, for rows that are none of these.
+        And what makes the mean of the five regressions that say it, for other rows.
         """
         wanted = target.astype(np.float64)
         products, sums = self.inputs.T @ wanted, wanted.sum(axis=0)
@@ -172,15 +173,18 @@ class _Regression:
             fitted.append((level, turned))
         errors = [float(np.square(guess - wanted).sum()) for guess in guesses]
         best = int(np.argmin(errors))
-        slopes = [
-            axes @ _damped(turned, variances, STRENGTHS[best])
-            for (_, _, variances, axes), (_, turned) in zip(self.folds, fitted, strict=True)
-        ]
-        levels = [
-            level - fold[1] @ slope
-            for fold, (level, _), slope in zip(self.folds, fitted, slopes, strict=True)
-        ]
-        line = _Line(self.kernel, np.mean(slopes, axis=0), np.mean(levels, axis=0))
+
+        def line() -> _Line:
+            slopes = [
+                axes @ _damped(turned, variances, STRENGTHS[best])
+                for (_, _, variances, axes), (_, turned) in zip(self.folds, fitted, strict=True)
+            ]
+            levels = [
+                level - fold[1] @ slope
+                for fold, (level, _), slope in zip(self.folds, fitted, slopes, strict=True)
+            ]
+            return _Line(self.kernel, np.mean(slopes, axis=0), np.mean(levels, axis=0))
+
         return np.asarray(guesses[best], dtype=np.float32), line
 
 
