@@ -44,10 +44,12 @@ def documented(package: Path) -> Iterator[tuple[str, str, str]]:
         except (SyntaxError, UnicodeDecodeError):  # templates, samples of other versions
             continue
         for node in ast.walk(module):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                said = ast.get_docstring(node) or ""
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            said = ast.get_docstring(node) or ""
+            if len(said) > LETTERS:
                 code = "\n".join(ast.unparse(part) for part in node.body[1:])
-                if min(len(said), len(code)) > LETTERS:
+                if len(code) > LETTERS:
                     yield kind, said, code
 
 
