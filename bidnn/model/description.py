@@ -19,7 +19,7 @@ Config = TypeVar("Config")
 NOT_OURS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
 """What `build_model` raises over a description that is not one of `describe_model`."""
 
-LATER = {"solved": False, "landmarks": 0}
+LATER = {"solved": False, "landmarks": 0, "stacked": False}
 """What models that were saved before there was such a setting have."""
 
 

@@ -78,6 +78,8 @@ class EmbeddingConfig:
         landmarks: 0 for off; otherwise the solved head is a ridge regression on how near a row is
             to so many landmarks in each modality, rather than on its centres, which fit training
             rows more closely than new ones. Needs `solved`.
+        stacked: translations, too, are more than the network's: a sum of it and of a ridge
+            regression, as rows that are held out weigh them, see `model/stacking.py`.
     """
 
     missing: MissingStrategy = MissingStrategy.translate
@@ -88,6 +90,7 @@ class EmbeddingConfig:
     unit: bool = False
     solved: bool = False
     landmarks: int = 0
+    stacked: bool = False
 
     def __post_init__(self) -> None:
         """Checks the ranges, and that what is turned has the mean to turn about.

@@ -1,7 +1,8 @@
 """Fitting the embedding: the statistics that a model's last steps need, found from training rows.
 
 Landmarks come first, then the head that is solved on them or on centres, then means and components
-of the vectors that both give. All of it is kept in the buffers of `Model.finish`.
+of the vectors that both give. All of it is kept in the buffers of `Model.finish`; what translations
+are stacked of, in those of `Model.stacked`.
 
 Shapes in comments: D size of the whole vector.
 """
@@ -16,7 +17,7 @@ from torch import Tensor
 from bidnn.data.store import PairStore
 from bidnn.data.taught import Taught
 from bidnn.errors import UserError
-from bidnn.model import landmarks, readout, sharing
+from bidnn.model import landmarks, readout, sharing, stacking
 from bidnn.model.finishing import STRATEGIES, Centring, Space
 from bidnn.model.model import Model
 from bidnn.model.scaling import at_least_float32
@@ -27,7 +28,7 @@ ROWS = 65536
 """Rows at most that means and components are found from."""
 
 WEIGHED = 4096
-"""Rows at most that predictions are weighed by."""
+"""Rows at most that predictions, and translations, are weighed by."""
 
 
 def fit_embedding(
@@ -63,12 +64,73 @@ def fit_embedding(
     model.train(training)
 
 
+def solve_translations(model: Model, store: PairStore, rows: NDArray[np.int64]) -> None:
+    """Finds the regressions of a model whose translations are stacked; the network has no say.
+
+    Args:
+        model: whose `stacked` keeps them; without it nothing is done.
+        store: where the rows are.
+        rows: numbers of complete rows that train, 20 at least for anything to be found; 16 384 of
+            them, spread evenly, are used.
+    """
+    if model.stacked is None:
+        return
+    sums = stacking.moments(model.stacked)
+    rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
+    for part in _blocks(store, rows):
+        scaled = [values.float() for values in model.scale(*_taken(model, store, part))]
+        for side, own in enumerate(sums):
+            source = scaled[1 - side] if own.inputs else scaled[1 - side][:, :0]
+            own.add(source, scaled[side])
+    model.stacked.solve(sums)
+
+
+def weigh_translations(model: Model, store: PairStore, held: NDArray[np.int64]) -> None:
+    """Finds how much of the network and of the regressions is taken, where these are solved.
+
+    Args:
+        model: whose `stacked` keeps it; without it nothing is done.
+        store: where the rows are.
+        held: numbers of complete rows that train nothing; 4096 of them, spread evenly, are used.
+            None leave the translations to the network.
+    """
+    stacked = model.stacked
+    if stacked is None or not len(held) or not stacked.rows:
+        return
+    held = held[:: -(-len(held) // WEIGHED)]
+    products, training = np.zeros((2, 3, 3)), model.training
+    model.eval()
+    for part in _blocks(store, held):
+        first, second = model.scale(*_taken(model, store, part))
+        ways = ((0, second, {"second": second}, first), (1, first, {"first": first}, second))
+        for side, source, given, truth in ways:
+            with torch.no_grad():
+                guesses = model.network.translate(**given), stacked.regression(source, side)
+            level = stacked.levels[side]
+            parts = [values - level for values in (*guesses, truth)]
+            products[side] += [[_product(one, other) for other in parts] for one in parts]
+    model.train(training)
+    for side in (0, 1):
+        stacked.weigh(side, products[side], products[side, 2, 2] / len(held))
+
+
+def _product(one: Tensor, other: Tensor) -> float:
+    """Of all their values, (rows, size) each."""
+    return float((one * other).sum(dim=1).cpu().double().sum())
+
+
+def _taken(model: Model, store: PairStore, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Both modalities of these rows, on the model's device."""
+    first, second = (model.on_device(values) for values in store.take(rows))
+    return first, second
+
+
 def _fit_landmarks(model: Model, store: PairStore, rows: NDArray[np.int64]) -> None:
     """Finds the landmarks of both modalities, if there are to be any."""
     if not len(rows) or not model.finish.config.landmarks:
         return
     rows = rows[:: -(-len(rows) // min(landmarks.ROWS, store.rows_in(BYTES)))]
-    first, second = (model.on_device(values) for values in store.take(rows))
+    first, second = _taken(model, store, rows)
     present = torch.from_numpy(store.present[rows]).to(model.device)
     said = model.telling(first, second, present)
     with torch.no_grad():
@@ -89,7 +151,7 @@ def _solve(
     sums = [readout.Moments(count, size) for count in (inputs, inputs, 2 * inputs)]
     rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
     for part in _blocks(store, rows):
-        first, second = (model.on_device(values) for values in store.take(part))
+        first, second = _taken(model, store, part)
         target = model.on_device(np.asarray(coordinates[part]))
         present = torch.from_numpy(store.present[part]).to(model.device)
         said = model.telling(first, second, present) & target.any(dim=1, keepdim=True)
@@ -120,7 +182,7 @@ def _weigh(
     guesses: list[list[Tensor]] = [[], [], []]
     truth = []
     for part in _blocks(store, rows):
-        first, second = (model.on_device(values) for values in store.take(part))
+        first, second = _taken(model, store, part)
         target = model.on_device(np.asarray(coordinates[part]))
         said = model.telling(first, second).all(dim=1) & target.any(dim=1)
         truth.append(target[said])
@@ -189,7 +251,7 @@ def _shown(
     """
     shows = torch.tensor([[True, True], [True, False], [False, True]], device=model.device)
     for part in _blocks(store, rows):
-        first, second = (model.on_device(values) for values in store.take(part))
+        first, second = _taken(model, store, part)
         if model.finish.config.space is Space.diffusion:
             said = model.telling(first, second).all(dim=1)
             first, second = first[said], second[said]

@@ -27,6 +27,7 @@ from bidnn.model.finishing import (
 )
 from bidnn.model.networks import PairNetwork, build_network
 from bidnn.model.scaling import ModalityScaler, ScalingConfig, at_least_float32
+from bidnn.model.stacking import Stacked
 from bidnn.network import Network
 
 
@@ -84,6 +85,7 @@ class Model(nn.Module):
             Space.diffusion: (network.rep, 0),
         }[embedding.space]
         self.finish = Finish(sum(self.halves), embedding, (mod1size, mod2size))
+        self.stacked = Stacked(mod1size, mod2size) if embedding.stacked else None
         self.reading, self.l2_norm = Reading(), False
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -229,8 +231,8 @@ class Model(nn.Module):
         network, inputs = self.network, self.finish.config.space is Space.inputs
         translates = inputs or strategy is MissingStrategy.translate
         if translates and not network.fills_missing and incomplete:
-            first = torch.where(present[:, :1], first, network.translate(second=second))
-            second = torch.where(present[:, 1:], second, network.translate(first=first))
+            first = torch.where(present[:, :1], first, self.translate(second=second))
+            second = torch.where(present[:, 1:], second, self.translate(first=first))
             present = present.any(dim=1, keepdim=True).expand(-1, 2)
         if not inputs:
             return network.centres(first, second, present)
@@ -285,6 +287,26 @@ class Model(nn.Module):
         trained = self.network.diffusion
         return torch.cat([trained.weight.T, trained.bias[None]]).detach()
 
+    def translate(self, *, first: Tensor | None = None, second: Tensor | None = None) -> Tensor:
+        """Predicts the other modality: by the network, and where it is stacked by a regression.
+
+        Args:
+            first: (rows, mod1size), scaled, or
+            second: (rows, mod2size), scaled; one of the two.
+
+        Returns:
+            (rows, mod2size) for `first`, (rows, mod1size) for `second`, scaled, too.
+
+        Raises:
+            TypeError: unless exactly one modality is given.
+        """
+        by_network = self.network.translate(first=first, second=second)
+        if self.stacked is None:
+            return by_network
+        side, source = (0, second) if first is None else (1, first)
+        found: Tensor = self.stacked(by_network, source, side)
+        return found.to(by_network.dtype)
+
     def complete(self, first: Tensor, second: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as they came, a missing modality filled in by translation from the other.
 
@@ -299,8 +321,8 @@ class Model(nn.Module):
         """
         has_first, has_second = torch.split(moved(present, first.device), 1, dim=1)
         scaled = self.scale(first, second)
-        to_first = self.first_scaler.inverse(self.network.translate(second=scaled[1]))
-        to_second = self.second_scaler.inverse(self.network.translate(first=scaled[0]))
+        to_first = self.first_scaler.inverse(self.translate(second=scaled[1]))
+        to_second = self.second_scaler.inverse(self.translate(first=scaled[0]))
         zero = first.new_zeros(())
         return (
             torch.where(has_first, first, torch.where(has_second, to_first, zero)),

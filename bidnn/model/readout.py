@@ -150,6 +150,11 @@ class Moments:
         self.squares = 0.0
 
     @property
+    def inputs(self) -> int:
+        """Their number, without the constant."""
+        return len(self.products) - 1
+
+    @property
     def rows(self) -> float:
         """How many were counted."""
         return float(self.products[-1, -1])

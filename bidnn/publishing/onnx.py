@@ -80,13 +80,13 @@ def _centre(model: Model, first: Tensor, second: Tensor, side: int) -> Tensor:
 def _first_to_second(model: Model, first: Tensor) -> Tensor:
     kind = next(model.network.parameters()).dtype
     scaled = model.first_scaler(first).to(kind)
-    return model.second_scaler.inverse(model.network.translate(first=scaled)).float()
+    return model.second_scaler.inverse(model.translate(first=scaled)).float()
 
 
 def _second_to_first(model: Model, second: Tensor) -> Tensor:
     kind = next(model.network.parameters()).dtype
     scaled = model.second_scaler(second).to(kind)
-    return model.first_scaler.inverse(model.network.translate(second=scaled)).float()
+    return model.first_scaler.inverse(model.translate(second=scaled)).float()
 
 
 def _embed(model: Model, first: Tensor, second: Tensor, present: Tensor) -> Tensor:

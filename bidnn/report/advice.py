@@ -85,9 +85,11 @@ def _translations(
         if ways[best] < BETTER * errors["network"]:
             text = (
                 f"Translation {direction.replace('_to_', ' → ')}: {WAYS[best]} leaves "
-                f"{ways[best]:.3f} of the variance, the network {errors['network']:.3f}."
+                f"{ways[best]:.3f} of the variance, the model {errors['network']:.3f}."
             )
             fix = "" if _apart(run) else longer or _stronger(run, words)
+            if not run.setting("embedding.stacked"):
+                fix = words("embedding.stacked", "true")
             entries.append({"text": text, "fix": fix})
     if not found["held_out"]:
         text = (

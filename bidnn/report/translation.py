@@ -18,12 +18,12 @@ Values = NDArray[np.float32]
 
 
 def translation(model: Model, rows: Rows, generator: np.random.Generator) -> dict[str, Any] | None:
-    """Errors of the network and of the baselines, for each direction.
+    """Errors of the model and of the baselines, for each direction.
 
     An error is the squared error over all columns, in the units that the network sees, divided by
     the squared distance of the same rows from their mean: 0 is a translation without error, 1 is as
-    good as the mean; the network's is 1 − `explained/…`. At most 2000 rows that trained, of
-    wide ones 1000, are what the baselines know, and at most 2000 others are translated; where no
+    good as the mean; the model's, `network`, is 1 − `explained/…`. At most 2000 rows that trained,
+    of wide ones 1000, are what the baselines know, and at most 2000 others are translated; where no
     rows were held out, those that trained are halved, so that only the network has seen what it
     translates.
 
@@ -50,8 +50,8 @@ def translation(model: Model, rows: Rows, generator: np.random.Generator) -> dic
         source = _scaled(model, rows.store.take(known))
         queries = _scaled(model, asked_store.take(asked))
         guesses = (
-            model.network.translate(second=torch.from_numpy(queries[1]).to(model.device)),
-            model.network.translate(first=torch.from_numpy(queries[0]).to(model.device)),
+            model.translate(second=torch.from_numpy(queries[1]).to(model.device)),
+            model.translate(first=torch.from_numpy(queries[0]).to(model.device)),
         )
     errors = {}
     for name, one, other in (("first_to_second", 0, 1), ("second_to_first", 1, 0)):

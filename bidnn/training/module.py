@@ -14,7 +14,7 @@ from bidnn.data.datamodule import PairDataModule
 from bidnn.data.loaders import Chunk, Numbered
 from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
-from bidnn.model.fitting import fit_embedding
+from bidnn.model.fitting import fit_embedding, solve_translations, weigh_translations
 from bidnn.model.model import Model
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
@@ -74,7 +74,9 @@ class TrainingModule(LightningModule):
         self.save_hyperparameters(describe_model(model), logger=False)
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
-        self._kept: dict[str, Tensor] | None = None  # statistics that no step changes
+        # Statistics that no step changes: of the embedding, and what translations are stacked of.
+        self._kept: dict[str, Tensor] | None = None
+        self._lines: dict[str, Tensor] | None = None
         self._sums = {"train": Sums(), "val": Sums()}
         self._watch = LossWatch()
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
@@ -122,6 +124,7 @@ class TrainingModule(LightningModule):
             UserError: as `fit_embedding` does.
         """
         self.stepper.begin(self.steps())
+        self._solve_translations()
         if not self.model.finish.config.by_network and self._kept is None:
             self._fit_embedding()
             found = self.model.finish.state_dict()
@@ -222,12 +225,30 @@ class TrainingModule(LightningModule):
     def ready_model(self) -> Model:
         """The model with the statistics of its embedding fitted to the weights of this moment."""
         version = self._weights_version()
+        if self._lines is not None and self._fitted_to != version:
+            assert self.model.stacked is not None
+            self.model.stacked.load_state_dict(self._lines)
+            data = self._data()
+            weigh_translations(self.model, data.val_store, data.val_rows)
         if self._kept is not None:  # whatever averaged or loaded the buffers since
             self.model.finish.load_state_dict(self._kept)
         elif self._fitted_to != version:
             self._fit_embedding()
-            self._fitted_to = version
+        self._fitted_to = version
         return self.model
+
+    def _solve_translations(self) -> None:
+        if self.model.stacked is None:
+            return
+        data = self._data()
+        solve_translations(self.model, data.store, data.complete_rows)
+        self._lines = {k: v.clone() for k, v in self.model.stacked.state_dict().items()}
+        if not len(data.val_rows):
+            log.warning(
+                "%s weighs translations of the network and of a regression by rows that are held "
+                "out, and there are none: translations are the network's; %s holds some out",
+                *(self.words("embedding.stacked", "true"), self.words("data.val_fraction", "0.05")),
+            )
 
     def _fit_embedding(self) -> None:
         data = self._data()
@@ -255,7 +276,7 @@ class TrainingModule(LightningModule):
             own = {name: value.clone() for name, value in live.items()}
             self.load_state_dict(kept)
         self.ready_model()
-        finish = {name: v.clone() for name, v in self.state_dict().items() if "finish." in name}
+        finish = {name: v.clone() for name, v in self.state_dict().items() if _fitted(name)}
         if averaged:
             self.load_state_dict(own)
         checkpoint["state_dict"] = {**kept, **finish}
@@ -327,3 +348,8 @@ class TrainingModule(LightningModule):
         assert isinstance(reduced, Tensor)
         means = (reduced[:-1] / reduced[-1]).cpu()
         return {f"{stage}/{name}": mean for name, mean in zip(names, means, strict=True)}
+
+
+def _fitted(name: str) -> bool:
+    """Whether a tensor of the module is a statistic that is fitted, not trained."""
+    return name.startswith(("model.finish.", "model.stacked."))

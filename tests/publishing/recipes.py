@@ -5,7 +5,7 @@ import torch
 
 from bidnn.data.store import PairStore
 from bidnn.data.taught import Taught
-from bidnn.model.fitting import fit_embedding
+from bidnn.model.fitting import fit_embedding, solve_translations, weigh_translations
 from bidnn.model.model import Model
 from bidnn.model.scaling import fit_scaling
 from bidnn.programs.config import CONF
@@ -37,6 +37,8 @@ def model_of(*settings):
     torch.manual_seed(0)
     model, store = Model(*SIZES, config.model, config.scaling, config.embedding), rows()
     fit_scaling((model.first_scaler, model.second_scaler), store, np.arange(len(store)))
+    solve_translations(model, store, store.complete[:40])
+    weigh_translations(model, store, store.complete[40:])
     coordinates = np.random.default_rng(1).normal(size=(len(store), 6)).astype("f4")
     fit_embedding(model, store, store.complete, Taught(np.arange(len(store)), coordinates))
     model.l2_norm = config.output.l2_norm

@@ -195,12 +195,16 @@ def test_a_better_baseline_and_buried_rows_are_told_with_what_is_not_set():
     }
     settings = {"model": {"dropout": 0.2}, "embedding": {"centring": "none", "whitening": 0.4}}
     better, buried, alike = said(described(settings), facts)
-    assert "ridge regression leaves 0.400 of the variance, the network 0.600" in better[0]
-    assert better[1] == "model.dropout=0"
+    assert "ridge regression leaves 0.400 of the variance, the model 0.600" in better[0]
+    assert better[1] == "embedding.stacked=true"
     assert "0.20 times" in buried[0]
     assert buried[1] == ("embedding.centring=presence embedding.whitening=0 embedding.shared=1.5")
     assert alike[1] == "embedding=even"
-    settings = {"embedding": {"centring": "presence", "whitening": 0.0, "shared": 1.5}}
+    settings["embedding"]["stacked"] = True
+    assert said(described(settings), facts)[0][1] == "model.dropout=0"
+    settings = {
+        "embedding": {"centring": "presence", "whitening": 0.0, "shared": 1.5, "stacked": True}
+    }
     assert [fix for _, fix in said(described(settings), facts)] == ["", "", ""]
     facts["comparable"] |= {"hidden": True, "cosines": {"complete–complete": {"mean": 0.1}}}
     errors["network"] = 0.39

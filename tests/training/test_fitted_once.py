@@ -14,8 +14,9 @@ from bidnn.errors import StoppedError
 from bidnn.losses import LossConfig
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import Centring, EmbeddingConfig, Space
-from bidnn.model.fitting import fit_embedding
+from bidnn.model.fitting import fit_embedding, solve_translations, weigh_translations
 from bidnn.model.landmarks import Landmarks
+from bidnn.model.saved import load_bundle
 from bidnn.training.callbacks.explained import found_again
 from bidnn.training.fit import known_warnings_left_out
 from bidnn.training.history import SELDOM
@@ -60,6 +61,7 @@ def config(folder=None, epochs=2, *, centring=Centring.presence, resume=False):
             centring=centring,
             shared=float(centring is Centring.presence),
             whitening=0.4 * (centring is Centring.complete),
+            stacked=True,
         ),
     )
     if folder is not None:
@@ -81,15 +83,26 @@ def fresh(model, data):
     return other.finish.state_dict()
 
 
+def stacked(model, data):
+    """What translations are stacked of, as it is found anew for a model's weights, by name."""
+    other = build_model(describe_model(model))
+    other.load_state_dict(
+        {k: v for k, v in model.state_dict().items() if "stacked" not in k}, strict=False
+    )
+    solve_translations(other, data.store, data.complete_rows)
+    weigh_translations(other, data.val_store, data.val_rows)
+    return other.stacked.state_dict()
+
+
 def assert_same(own, expected):
     assert own.keys() == expected.keys()
     for name, values in expected.items():
         assert torch.equal(own[name], values), name
 
 
-def kept(folder, part="state_dict"):
+def kept(folder, part="finish"):
     content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    named, prefix = content[part].items(), "model.finish."
+    named, prefix = content["state_dict"].items(), f"model.{part}."
     return {key.removeprefix(prefix): v for key, v in named if key.startswith(prefix)}
 
 
@@ -118,6 +131,13 @@ def test_what_no_step_changes_is_found_once_and_is_what_a_fresh_model_finds(
     assert len(saved) >= 4
     for statistics in (*saved, kept(tmp_path), training.module.ready_model().finish.state_dict()):
         assert_same(statistics, expected)
+    # How translations are weighed does change, with the weights that are saved.
+    for weights, own in (
+        (model, model.stacked.state_dict()),
+        (load_bundle(tmp_path / "checkpoints" / "last.ckpt"), kept(tmp_path, "stacked")),
+    ):
+        assert_same(own, stacked(weights, data))
+        assert not torch.equal(own["shares"], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     agreement = found_again(model, data.val_store, data.val_rows)
     assert agreement is not None
     assert training.fitted.metrics["agreement"] == agreement[0]
@@ -154,6 +174,8 @@ def test_a_model_that_trains_on_other_rows_finds_those_of_these_rows(found):
     expected = fresh(again.fitted.model, again.data)
     assert_same(again.fitted.model.finish.state_dict(), expected)
     assert not torch.equal(expected["landmarks.0.points"], before["landmarks.0.points"])
+    translated = stacked(again.fitted.model, again.data)
+    assert_same(again.fitted.model.stacked.state_dict(), translated)
     # As a user of Lightning's trainer does, with the same module.
     data = pair_data(config(), rows(2))
     data.coordinates = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
@@ -168,6 +190,22 @@ def test_a_model_that_trains_on_other_rows_finds_those_of_these_rows(found):
 def test_a_model_that_is_only_used_keeps_those_it_came_with(found):
     first = run(rows(), config())
     before = {name: v.clone() for name, v in first.fitted.model.finish.state_dict().items()}
+    translated = {name: v.clone() for name, v in first.fitted.model.stacked.state_dict().items()}
     used = run(rows(1), config(epochs=0), start=first.fitted.model)
     assert_same(used.module.ready_model().finish.state_dict(), before)
+    assert_same(used.module.ready_model().stacked.state_dict(), translated)
     assert len(found) == 2
+
+
+def test_translations_that_no_rows_are_held_out_to_weigh_are_the_networks_and_it_is_said(caplog):
+    made = config()
+    made.data.val_fraction = 0.0
+    model = run(rows(), made).fitted.model
+    (said,) = [line for line in caplog.messages if "are the network's" in line]
+    assert said.startswith("embedding.stacked=true weighs")
+    assert said.endswith("data.val_fraction=0.05 holds some out")
+    assert model.stacked.rows == 46
+    first = model.first_scaler(torch.from_numpy(rows().first))
+    with torch.no_grad():
+        own, network = model.translate(first=first), model.network.translate(first=first)
+    torch.testing.assert_close(own, network, rtol=0.0, atol=1e-6)

@@ -1,4 +1,4 @@
-const WAYS = { network: "this network", ridge: "ridge regression", nearest10: "mean of the ten nearest rows", nearest: "nearest row", mean: "mean" };
+const WAYS = { network: "this model", ridge: "ridge regression", nearest10: "mean of the ten nearest rows", nearest: "nearest row", mean: "mean" };
 const ROLES = { "train/": "training rows", "val/": "held-out rows" };
 
 function tiles() {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.evaluation.agreement import NEIGHBOURS, agreement_of_vectors, sample
-from bidnn.model.fitting import fit_embedding
+from bidnn.model.fitting import fit_embedding, weigh_translations
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
 from bidnn.training.history import SELDOM, due
@@ -164,14 +164,18 @@ def agreement_meanwhile(module: TrainingModule, data: PairDataModule) -> float |
     if not model.finish.config.by_network:
         near = found_again(module.ready_model(), store, rows)
         return None if near is None else near[0]
-    before = {name: values.clone() for name, values in model.finish.state_dict().items()}
+    parts = [part for part in (model.finish, model.stacked) if part is not None]
+    before = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
+    if held:
+        weigh_translations(model, store, rows)
     fitted, taught = data.complete_rows, data.taught
     if taught is not None:
         few = taught.rows[:: -(-len(taught.rows) // FITTED_ON)]
         taught = taught._replace(rows=few)
     fit_embedding(model, data.store, fitted[:: -(-len(fitted) // FITTED_ON)], taught)
     near = found_again(model, store, rows)
-    model.finish.load_state_dict(before)
+    for part, state in zip(parts, before, strict=True):
+        part.load_state_dict(state)
     return None if near is None else near[0]
 
 
@@ -193,7 +197,7 @@ def explained_variance(model: Model, store: PairStore, rows: NDArray[np.int64]) 
     model.eval()
     with torch.no_grad():
         first, second = model.scale(*(model.on_device(part) for part in store.take(rows)))
-        guesses = model.network.translate(first=first), model.network.translate(second=second)
+        guesses = model.translate(first=first), model.translate(second=second)
     model.train(training)
     shares = {}
     for name, guess, truth in zip(DIRECTIONS, guesses, (second, first), strict=True):

@@ -1,0 +1,129 @@
+"""Translations stacked: a sum of the network's and of a regression's, as held-out rows weigh them.
+
+A network of many weights learns few rows by heart, and then translates others worse than ridge
+regression does, or than the mean; of many rows it knows more than a line. What either is worth on
+rows that train neither says how much of each is taken (stacking: Wolpert, Neural Networks 5(2),
+1992; with weights that are not negative, Breiman, Machine Learning 24(1), 1996).
+
+Shapes in comments: B rows, M1 M2 sizes of the modalities, M that of the one that is predicted.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bidnn.model.readout import LEAST, Moments
+from bidnn.model.scaling import at_least_float32
+
+WIDEST, MOST = 4096, 2**24
+"""Columns of a modality, and numbers of a map, beyond which there is no regression from it."""
+DOUBT = 1.0
+"""Held-out rows that the regression alone counts for, whose strength is chosen without them."""
+
+
+class Stacked(nn.Module):
+    """What the two translations become; the network's as they are, until it is fitted.
+
+    Attributes:
+        maps: ridge regressions, to first (M2 + 1, M1) and to second (M1 + 1, M2), the last row a
+            constant; none, (0, M), where they would be too large.
+        levels: means of the modalities, (M1,) and (M2,).
+        shares: (2, 2), to first and to second: of the network and of the regression.
+        rows: that the regressions were found from; 0 until then.
+    """
+
+    shares: Tensor
+    rows: Tensor
+
+    def __init__(self, mod1size: int, mod2size: int) -> None:
+        """Leaves the network's translations as they are.
+
+        Args:
+            mod1size: M1.
+            mod2size: M2.
+        """
+        super().__init__()
+        for name, size, source in (("first", mod1size, mod2size), ("second", mod2size, mod1size)):
+            fits = source <= WIDEST and source * size <= MOST
+            self.register_buffer(f"to_{name}", torch.zeros(source + 1 if fits else 0, size))
+            self.register_buffer(f"level_{name}", torch.zeros(size))
+        self.register_buffer("shares", torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+        self.register_buffer("rows", torch.zeros(()))
+
+    @property
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        return self.get_buffer("to_first"), self.get_buffer("to_second")
+
+    @property
+    def levels(self) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        return self.get_buffer("level_first"), self.get_buffer("level_second")
+
+    def forward(self, network: Tensor, source: Tensor, side: int) -> Tensor:
+        """A translation.
+
+        Args:
+            network: (B, M) what the network says.
+            source: (B, columns of the other modality) from what.
+            side: 0 to first, 1 to second.
+
+        Returns:
+            (B, M) float32 at least.
+        """
+        own, other = self.shares[side]
+        level = self.levels[side]
+        found: Tensor = level + own * (at_least_float32(network) - level)
+        if len(self.maps[side]):
+            found = found + other * (self.regression(source, side) - level)
+        return found
+
+    def regression(self, source: Tensor, side: int) -> Tensor:
+        """(B, M) what the regression says; the mean if there is none. As `forward`."""
+        mapped, source = self.maps[side], at_least_float32(source)
+        if not len(mapped):
+            return self.levels[side].expand(len(source), -1)
+        found: Tensor = source @ mapped[:-1].to(source.dtype) + mapped[-1]
+        return found
+
+    def solve(self, moments: tuple[Moments, Moments]) -> None:
+        """Finds the regressions, by the strengths that generalised cross-validation chooses.
+
+        Args:
+            moments: to first and to second; the inputs are the other modality, where a map fits.
+        """
+        fresh = type(self)(self.levels[0].shape[0], self.levels[1].shape[0])
+        self.load_state_dict(fresh.state_dict())
+        if moments[0].rows < LEAST:
+            return
+        self.rows.fill_(moments[0].rows)
+        for mapped, level, own in zip(self.maps, self.levels, moments, strict=True):
+            level.copy_(own.crossed[-1] / own.rows)
+            if len(mapped):
+                mapped.copy_(own.ridge())
+
+    def weigh(self, side: int, products: NDArray[np.float64], spread: float) -> None:
+        """Finds how much of both is taken.
+
+        Args:
+            side: 0 to first, 1 to second.
+            products: (3, 3) of what the network says, the regression and the truth, each less the
+                mean, summed over rows and columns.
+            spread: what one row adds to the products of the truth.
+        """
+        from scipy.linalg import cholesky, solve_triangular
+        from scipy.optimize import nnls
+
+        doubt = max(DOUBT * spread, 1e-12)
+        lower = cholesky(products[:2, :2] + doubt * np.eye(2), lower=True)
+        sought = solve_triangular(lower, products[:2, 2] + [0.0, doubt], lower=True)
+        self.shares[side].copy_(torch.from_numpy(nnls(lower.T, sought)[0]))
+
+
+def moments(stacked: Stacked) -> tuple[Moments, Moments]:
+    """Of no rows yet: what `Stacked.solve` needs."""
+    to_first, to_second = (
+        Moments(max(len(mapped) - 1, 0), mapped.shape[1]) for mapped in stacked.maps
+    )
+    return to_first, to_second

@@ -1,0 +1,177 @@
+"""Stacked translations: against dense formulas, and what they must do for any rows."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import nnls
+from sklearn.linear_model import LinearRegression
+
+from bidnn.architecture import NetworkConfig
+from bidnn.data.store import PairStore
+from bidnn.model import stacking
+from bidnn.model.description import build_model, describe_model
+from bidnn.model.finishing import EmbeddingConfig, MissingStrategy, Space
+from bidnn.model.fitting import solve_translations, weigh_translations
+from bidnn.model.model import Model
+from bidnn.model.readout import LEAST
+from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
+
+ROWS, HELD, NEW = np.arange(100), np.arange(100, 130), slice(130, 200)
+
+
+def rows_of(seed=0, noise=0.1):
+    """What a line knows of either modality but for the noise."""
+    generator = np.random.default_rng(seed)
+    first = generator.normal(2, 3, size=(200, 6))
+    second = first @ generator.normal(size=(6, 4)) + noise * generator.normal(size=(200, 4)) - 1
+    parts = (part.astype(np.float32) for part in (first, second))
+    return PairStore(*parts, np.ones((200, 2), dtype=bool))
+
+
+def model_of(store, **embedding):
+    torch.manual_seed(1)
+    config = NetworkConfig(hdn=5, rep=4)
+    scaling = ScalingConfig(kind=ScalingKind.standard)
+    model = Model(6, 4, config, scaling, EmbeddingConfig(stacked=True, **embedding))
+    fit_scaling((model.first_scaler, model.second_scaler), store, ROWS)
+    return model.eval()
+
+
+def scaled(model, store, rows):
+    with torch.no_grad():
+        parts = model.scale(*(torch.from_numpy(part) for part in store.take(rows)))
+    return tuple(part.numpy().astype(np.float64) for part in parts)
+
+
+def translations(model, store, rows):
+    """To first and to second, by the model and by its network alone."""
+    first, second = (torch.from_numpy(part).float() for part in scaled(model, store, rows))
+    with torch.no_grad():
+        return [
+            (way.translate(second=second).numpy(), way.translate(first=first).numpy())
+            for way in (model, model.network)
+        ]
+
+
+def test_shares_are_the_least_squares_of_held_out_rows_and_of_one_that_trusts_the_regression():
+    store = rows_of(noise=4.0)
+    model = model_of(store)
+    solve_translations(model, store, ROWS)
+    _, by_network = translations(model, store, HELD)
+    parts = scaled(model, store, HELD)
+    trained = scaled(model, store, ROWS)
+    with torch.no_grad():
+        lines = [
+            model.stacked.regression(torch.from_numpy(parts[1 - side]), side).numpy()
+            for side in (0, 1)
+        ]
+    weigh_translations(model, store, HELD)
+    for side in (0, 1):
+        level = trained[side].mean(axis=0)
+        columns = [(v - level).ravel() for v in (by_network[side], lines[side], parts[side])]
+        doubt = (columns[2] ** 2).sum() / len(HELD)
+        left = np.concatenate([np.stack(columns[:2], axis=1), doubt**0.5 * np.eye(2)])
+        right = np.concatenate([columns[2], [0.0, doubt**0.5]])
+        expected, _ = nnls(left, right)
+        assert expected[1] > 0.1
+        np.testing.assert_allclose(model.stacked.shares[side], expected, rtol=1e-4, atol=1e-6)
+        found = translations(model, store, HELD)[0][side]
+        summed = level + expected[0] * (by_network[side] - level)
+        summed += expected[1] * (lines[side] - level)
+        np.testing.assert_allclose(found, summed, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_that_follow_a_line_are_translated_by_it_and_completed_in_their_own_units():
+    store = rows_of()
+    model = model_of(store)
+    solve_translations(model, store, ROWS)
+    weigh_translations(model, store, HELD)
+    first, second = store.take(NEW)
+    line = LinearRegression().fit(*store.take(ROWS)).predict(first)
+    present = torch.tensor([True, False]).expand(len(first), 2)
+    nothing = torch.zeros(len(first), 4)
+    with torch.no_grad():
+        found = model.complete(torch.from_numpy(first), nothing, present)[1].numpy()
+    spread = ((second - second.mean(axis=0)) ** 2).sum()
+    assert ((found - line) ** 2).sum() < 0.01 * spread
+    assert ((found - second) ** 2).sum() < 0.01 * spread
+
+
+def test_a_network_that_is_right_is_trusted_beside_a_regression_of_other_pairs():
+    store = rows_of()
+    model = model_of(store)
+    shuffled = store.second.copy()
+    shuffled[ROWS] = np.random.default_rng(1).permutation(shuffled[ROWS])
+    solve_translations(model, PairStore(store.first, shuffled, store.present), ROWS)
+    parts = tuple(torch.from_numpy(part).float() for part in scaled(model, store, HELD))
+    right = {len(parts[0][0]): parts[1], len(parts[1][0]): parts[0]}
+    given = lambda first=None, second=None: right[len((second if first is None else first)[0])]  # noqa: E731 — as the network has it
+    model.network.translate = given
+    weigh_translations(model, store, HELD)
+    assert (model.stacked.shares[:, 0] > 0.9).all()
+    for found, truth in zip(translations(model, store, HELD)[0], parts, strict=True):
+        assert ((found - truth.numpy()) ** 2).mean() < 0.01 * truth.numpy().var()
+
+
+@pytest.mark.parametrize(("rows", "held"), [(ROWS[: LEAST - 1], HELD), (ROWS, HELD[:0])])
+def test_too_few_rows_leave_translations_to_the_network(rows, held):
+    store = rows_of()
+    model = model_of(store)
+    solve_translations(model, store, rows)
+    weigh_translations(model, store, held)
+    stacked, network = translations(model, store, NEW)
+    for own, other in zip(stacked, network, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-6)
+
+
+def test_where_a_map_would_be_too_large_the_network_alone_is_weighed(monkeypatch):
+    store = rows_of(noise=4.0)
+    monkeypatch.setattr(stacking, "WIDEST", 5)  # the first modality has six columns
+    model = model_of(store)
+    assert [len(mapped) for mapped in model.stacked.maps] == [5, 0]
+    solve_translations(model, store, ROWS)
+    weigh_translations(model, store, HELD)
+    stacked, network = translations(model, store, NEW)
+    level = scaled(model, store, ROWS)[1].mean(axis=0)
+    share = float(model.stacked.shares[1, 0])
+    np.testing.assert_allclose(stacked[1], level + share * (network[1] - level), atol=1e-5)
+    truth = scaled(model, store, NEW)[1]
+    errors = [((guess - truth) ** 2).sum() for guess in (stacked[1], network[1], level)]
+    assert errors[0] < errors[1]
+    assert errors[0] < 1.05 * errors[2]
+
+
+def test_an_embedding_that_is_completed_by_translation_uses_it():
+    store = rows_of()
+    vectors = []
+    for solved in (False, True):
+        model = model_of(store, space=Space.inputs, missing=MissingStrategy.translate)
+        if solved:
+            solve_translations(model, store, ROWS)
+            weigh_translations(model, store, HELD)
+        first, second = (torch.from_numpy(part) for part in store.take(NEW))
+        with torch.no_grad():
+            vectors += [
+                model.embed(first, second, torch.tensor(shown).expand(len(first), 2))
+                for shown in ((True, True), (True, False))
+            ]
+    whole, before, again, after = vectors
+    assert torch.equal(whole, again)
+    near = [torch.cosine_similarity(whole, half, dim=1).mean() for half in (before, after)]
+    assert near[0] < 0.9 < 0.99 < near[1]
+
+
+def test_a_saved_model_has_them_and_one_of_a_version_before_has_none():
+    store = rows_of()
+    model = model_of(store)
+    solve_translations(model, store, ROWS)
+    weigh_translations(model, store, HELD)
+    other = build_model(describe_model(model)).eval()
+    other.load_state_dict(model.state_dict())
+    for own, same in zip(
+        translations(model, store, NEW)[0], translations(other, store, NEW)[0], strict=True
+    ):
+        assert (own == same).all()
+    description = describe_model(model)
+    del description["embedding"]["stacked"]
+    assert build_model(description).stacked is None
