@@ -72,6 +72,10 @@ class TrainingModule(LightningModule):
         self.words = words
         self.stepper = Stepper(self, model, loss, optimizer, self.speed, words)
         self.save_hyperparameters(describe_model(model), logger=False)
+        # Each process fits these itself, to the same rows; landmarks are tens of megabytes, which
+        # DistributedDataParallel would send with every batch. The name is torch's.
+        fitted = [name for name in self.state_dict() if _fitted(name)]
+        self._ddp_params_and_buffers_to_ignore = fitted
         # A model that is only used keeps the statistics of its embedding that it came with.
         self._fitted_to = self._weights_version()
         # Statistics that no step changes: of the embedding, and what translations are stacked of.

@@ -7,12 +7,14 @@ import pytest
 import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from bidnn.architecture import Activation
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.losses import LossConfig
-from bidnn.model.finishing import Centring, EmbeddingConfig
+from bidnn.model.finishing import Centring, EmbeddingConfig, Space
 from bidnn.model.saved import load_bundle
 from bidnn.model.scaling import ScalingConfig, ScalingKind
 from bidnn.training.callbacks import checkpoints
@@ -244,3 +246,26 @@ def test_rows_are_scaled_before_they_are_rounded_to_half_precision(precision):
     assert metrics[0]["explained/first_to_second"] > 0.5
     for name in ("train/loss", "explained/first_to_second", "explained/second_to_first"):
         assert metrics[1][name] == pytest.approx(metrics[0][name], rel=0.05), name
+
+
+def test_processes_send_each_other_what_is_trained_and_not_what_each_fits():
+    space = EmbeddingConfig(space=Space.diffusion, solved=True, landmarks=5, stacked=True)
+    more = {"loss": LossConfig(diffusion=1.0), "embedding": space, "val_fraction": 0.2}
+    module = fit(1, SgdConfig(), network={"diffusion": True}, **more).module
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        together = DistributedDataParallel(module)
+        sent = {id(values) for values in together.modules_buffers}
+        trained = {id(values) for values in together._module_parameters}
+    finally:
+        distributed.destroy_process_group()
+    buffers = dict(module.named_buffers())
+    assert {name.split(".")[1] for name, values in buffers.items() if id(values) not in sent} == {
+        "finish",
+        "stacked",
+    }
+    assert {name.split(".")[1] for name, values in buffers.items() if id(values) in sent} == {
+        "first_scaler",
+        "second_scaler",
+    }
+    assert trained == {id(values) for values in module.parameters()}
