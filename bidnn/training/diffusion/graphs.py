@@ -128,7 +128,8 @@ def nearest(
     for start in range(0, len(asking), BLOCK):
         block = asking[start : start + BLOCK]
         # |q − v|² = |q|² + 2 (|v|² / 2 − q v), and |q|² is the same for all rows.
-        closeness = np.matmul(block, values.T, out=room[: len(block)])
+        with np.errstate(invalid="ignore"):  # OpenBLAS says so of what lies beside a matrix
+            closeness = np.matmul(block, values.T, out=room[: len(block)])
         closeness -= halves
         rows = slice(start, start + len(block))
         if queries is None:
