@@ -12,8 +12,19 @@ TITLES = {
     "accuracy": "k-means, accuracy",
     "error": "translation error, share of the variance",
 }
-MARKS = "osD^vP*Xp<>h"
+MARKS = "osD^vP*Xp<>"
 COLOURS = [*(f"C{number}" for number in range(10)), "black", "gold"]
+DASHES = ("-", "--", ":")
+"""One for as many methods as there are colours; and one mark less, so that no two lines are alike."""
+
+
+def look(number: int) -> dict[str, str]:
+    """Mark, colour and dashes of a method's line; of any hundred methods no two have the same."""
+    return {
+        "marker": MARKS[number % len(MARKS)],
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
+    }
 
 
 def draw_curves(file: IO[bytes], metrics: dict[str, dict[str, Curve]]) -> None:
@@ -38,8 +49,7 @@ def draw_curves(file: IO[bytes], metrics: dict[str, dict[str, Curve]]) -> None:
                 [100 * rate for rate in rates],
                 means,
                 yerr=deviations,
-                marker=MARKS[number % len(MARKS)],
-                color=COLOURS[number % len(COLOURS)],
+                **look(number),
                 markersize=4,
                 linewidth=1.2,
                 capsize=2,

@@ -92,7 +92,7 @@ class TrainingModule(LightningModule):
     def setup(self, stage: str) -> None:
         """A training that begins, of these rows or others, keeps no statistics of one before."""
         if stage == "fit":
-            self._kept = None
+            self._kept = self._lines = None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of the configuration, over all parameters, and its schedule by steps."""

@@ -427,6 +427,7 @@ def test_rows_that_do_not_belong_together_are_reported_in_the_callers_words(capl
     shuffled = PairStore(first, second[generator.permutation(200)], present)
     trained(shuffled, epochs=40, **more)
     assert "shuffled pairs" in caplog.text
+    assert "by heart: embedding.stacked=true takes less of it then" in caplog.text
     caplog.clear()
     slow = settings(3, optimizer=SgdConfig(lr=1e-9), **more)
     fit_settings(slow, PairStore(first + 1, second + 1, present), words=PYTHON)

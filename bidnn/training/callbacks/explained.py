@@ -109,8 +109,13 @@ class Explained(Callback):
         else:
             why = (
                 "either the rows of the modalities do not belong together (shuffled pairs), or one "
-                "says nothing of the other, or the network has learned its rows by heart"
+                "says nothing of the other"
             )
+            if module.model.stacked is None:
+                why += (
+                    ", or the network has learned its rows by heart: "
+                    f"{module.words('embedding.stacked', 'true')} takes less of it then"
+                )
         be = "is" if len(bad) == 1 else "are"
         log.warning(
             "translation %s %s no better than the mean, on %s; %s",
