@@ -15,7 +15,7 @@ TITLES = {
 MARKS = "osD^vP*Xp<>"
 COLOURS = [*(f"C{number}" for number in range(10)), "black", "gold"]
 DASHES = ("-", "--", ":")
-"""One for as many methods as there are colours; and one mark less, so that no two lines are alike."""
+"""One for as many methods as there are colours; marks are one fewer, so that no two agree."""
 
 
 def look(number: int) -> dict[str, str]:

@@ -57,7 +57,10 @@ def differs(told: Mapping[str, str], says: Mapping[str, str]) -> list[str]:
 
 def digest(model: Model) -> str:
     """SHA-256 of a model's weights and statistics, and of what it is: another one has another."""
-    found = hashlib.sha256(json.dumps(describe_model(model), sort_keys=True).encode())
+    description = describe_model(model)
+    if model.stacked is None:  # as it was told before there was such a setting
+        del description["embedding"]["stacked"]
+    found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, values in model.state_dict().items():
         found.update(f"{name} {tuple(values.shape)} ".encode())
         exact = values if values.dtype is torch.float64 else values.float()

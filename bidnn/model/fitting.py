@@ -78,7 +78,8 @@ def solve_translations(model: Model, store: PairStore, rows: NDArray[np.int64]) 
     sums = stacking.moments(model.stacked)
     rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
     for part in _blocks(store, rows):
-        scaled = [values.float() for values in model.scale(*_taken(model, store, part))]
+        # In double precision on the processor, as columns may be far from zero for their spread.
+        scaled = [values.cpu().double() for values in model.scale(*_taken(model, store, part))]
         for side, own in enumerate(sums):
             source = scaled[1 - side] if own.inputs else scaled[1 - side][:, :0]
             own.add(source, scaled[side])

@@ -55,6 +55,7 @@ def original_network(path: Path, model: Model) -> Network:
         ("embedding.space", embedding.space, Space.centres),
         ("embedding.centring", embedding.centring, Centring.none),
         ("embedding.unit", embedding.unit, False),
+        ("embedding.stacked", embedding.stacked, False),
     ]
     beyond = {
         key: getattr(value, "value", value) for key, value, plain in settings if value != plain

@@ -88,7 +88,7 @@ def _translations(
                 f"{ways[best]:.3f} of the variance, the model {errors['network']:.3f}."
             )
             fix = "" if _apart(run) else longer or _stronger(run, words)
-            if not run.setting("embedding.stacked"):
+            if found["held_out"] and not run.setting("embedding.stacked"):
                 fix = words("embedding.stacked", "true")
             entries.append({"text": text, "fix": fix})
     if not found["held_out"]:

@@ -129,6 +129,7 @@ class TrainingModule(LightningModule):
         """
         self.stepper.begin(self.steps())
         self._solve_translations()
+        self._fitted_to = (-1, -1)  # to no weights: a second training may end at the same version
         if not self.model.finish.config.by_network and self._kept is None:
             self._fit_embedding()
             found = self.model.finish.state_dict()
@@ -247,7 +248,7 @@ class TrainingModule(LightningModule):
         data = self._data()
         solve_translations(self.model, data.store, data.complete_rows)
         self._lines = {k: v.clone() for k, v in self.model.stacked.state_dict().items()}
-        if not len(data.val_rows):
+        if self.model.stacked.rows and not len(data.val_rows):
             log.warning(
                 "%s weighs translations of the network and of a regression by rows that are held "
                 "out, and there are none: translations are the network's; %s holds some out",

@@ -19,6 +19,7 @@ import torch
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import as_json, whole_file
+from bidnn.model.description import LATER
 
 NAME = "run.json"
 SOURCE = "source"
@@ -101,7 +102,9 @@ def check_record(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any])
     Raises:
         ValueError: naming what differs.
     """
-    before, settings = begun["settings"], now["settings"]
+    settings = now["settings"]
+    later = {f"embedding.{name}": value for name, value in LATER.items()}
+    before = {key: later[key] for key in later if key in settings} | begun["settings"]
     keys = [key for key in (before | settings) if key not in MAY_CHANGE]
     differ = [key for key in keys if before.get(key) != settings.get(key)]
     if differ:

@@ -1,5 +1,8 @@
 """Stacked translations: against dense formulas, and what they must do for any rows."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,13 +11,16 @@ from sklearn.linear_model import LinearRegression
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.model import stacking
+from bidnn.model.about import digest
 from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, MissingStrategy, Space
 from bidnn.model.fitting import solve_translations, weigh_translations
 from bidnn.model.model import Model
 from bidnn.model.readout import LEAST
 from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
+from bidnn.original.model_file import original_network
 
 ROWS, HELD, NEW = np.arange(100), np.arange(100, 130), slice(130, 200)
 
@@ -174,4 +180,29 @@ def test_a_saved_model_has_them_and_one_of_a_version_before_has_none():
         assert (own == same).all()
     description = describe_model(model)
     del description["embedding"]["stacked"]
-    assert build_model(description).stacked is None
+    before = build_model(description)
+    assert before.stacked is None
+    own = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, values in before.state_dict().items():
+        own.update(f"{name} {tuple(values.shape)} ".encode())
+        own.update(values.numpy().tobytes())
+    assert digest(before) == own.hexdigest() != digest(model)
+
+
+def test_columns_that_are_far_from_zero_for_their_spread_have_a_regression_too():
+    store = rows_of()
+    far = PairStore(store.first + 3000, store.second - 3000, store.present)
+    model = Model(6, 4, NetworkConfig(hdn=5, rep=4), None, EmbeddingConfig(stacked=True)).eval()
+    solve_translations(model, far, ROWS)
+    weigh_translations(model, far, HELD)
+    (to_first, to_second), _ = translations(model, far, NEW)
+    first, second = far.take(NEW)
+    line = LinearRegression().fit(store.first[ROWS], store.second[ROWS])
+    expected = line.predict(store.first[NEW]) - 3000
+    assert ((to_second - expected) ** 2).mean() < 0.01 * second.var(axis=0).mean()
+    assert ((to_first - first) ** 2).mean() < 0.9 * first.var(axis=0).mean()  # 4 tell of 6
+
+
+def test_the_originals_model_files_do_not_hold_it(tmp_path):
+    with pytest.raises(UserError, match=r"not scaling=standard embedding\.stacked=true; train"):
+        original_network(tmp_path / "m.npz", model_of(rows_of(), missing=MissingStrategy.duplicate))

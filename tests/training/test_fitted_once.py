@@ -17,7 +17,7 @@ from bidnn.model.finishing import Centring, EmbeddingConfig, Space
 from bidnn.model.fitting import fit_embedding, solve_translations, weigh_translations
 from bidnn.model.landmarks import Landmarks
 from bidnn.model.saved import load_bundle
-from bidnn.training.callbacks.explained import found_again
+from bidnn.training.callbacks.explained import explained_variance, found_again
 from bidnn.training.fit import known_warnings_left_out
 from bidnn.training.history import SELDOM
 from bidnn.training.starting import pair_data
@@ -209,3 +209,15 @@ def test_translations_that_no_rows_are_held_out_to_weigh_are_the_networks_and_it
     with torch.no_grad():
         own, network = model.translate(first=first), model.network.translate(first=first)
     torch.testing.assert_close(own, network, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("averages", [False, True])
+def test_what_is_said_of_translations_is_of_the_model_that_comes_out(averages):
+    average = EMAWeightAveraging(decay=0.5, update_every_n_steps=3)
+    training = run(rows(), config(epochs=5), [average] if averages else [])
+    model, data = training.fitted.model, training.data
+    found = explained_variance(model, data.val_store, data.val_rows)
+    metrics = training.fitted.metrics
+    assert {name: metrics[f"explained/{name}"] for name in found} == found
+    model.stacked = None  # the network alone
+    assert explained_variance(model, data.val_store, data.val_rows) != found

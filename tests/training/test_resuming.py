@@ -13,6 +13,7 @@ from lightning import Callback
 from bidnn.data import loaders
 from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
+from bidnn.model.finishing import EmbeddingConfig
 from bidnn.model.outputs import OutputConfig
 from bidnn.training import signals
 from bidnn.training.fit import fit
@@ -137,6 +138,22 @@ def test_a_finished_run_that_is_resumed_says_so_and_changes_nothing(store, tmp_p
         torch.testing.assert_close(own, kept, rtol=0, atol=0)
     longer = run(store, config(tmp_path, 7, callbacks=best(tmp_path), resume=True))
     assert longer.trainer.current_epoch == 7
+
+
+def test_a_run_of_a_version_that_had_a_setting_less_is_gone_on_with(store, tmp_path):
+    alone = run(store, config(tmp_path / "alone", 8))
+    run(store, config(tmp_path / "before", 6))
+    last = tmp_path / "before" / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    del saved["run"]["settings"]["embedding.stacked"]
+    del saved["hyper_parameters"]["embedding"]["stacked"]
+    torch.save(saved, last)
+    longer = run(store, config(tmp_path / "before", 8, resume=True))
+    for own, expected in zip(longer.weights, alone.weights, strict=True):
+        torch.testing.assert_close(own, expected, rtol=0, atol=0)
+    stacked = config(tmp_path / "before", 9, resume=True, embedding=EmbeddingConfig(stacked=True))
+    with pytest.raises(UserError, match=r"begun with embedding\.stacked=false; set that"):
+        run(store, stacked)
 
 
 def test_a_finished_run_of_which_a_metric_is_not_a_number_is_finished_too(store, tmp_path):

@@ -74,9 +74,10 @@ class Explained(Callback):
         if len(rows) < 2:
             log.warning("one row to train on: a translation of one row says nothing of another")
             return
-        found = explained_variance(module.model, store, rows)
+        model = module.ready_model()
+        found = explained_variance(model, store, rows)
         self.metrics = {f"explained/{name}": value for name, value in found.items()}
-        near = found_again(module.ready_model(), store, rows)
+        near = found_again(model, store, rows)
         if near is not None:
             self.metrics["agreement"] = near[0]
         where = f"{len(_few(store, rows))} held-out rows" if held else "the training rows"
@@ -92,10 +93,16 @@ class Explained(Callback):
                 "by chance",
                 *near,
             )
-        self._warn(trainer, module, found, where)
+        self._warn(trainer, module, found, where, held=held)
 
     def _warn(
-        self, trainer: Trainer, module: TrainingModule, found: dict[str, float], where: str
+        self,
+        trainer: Trainer,
+        module: TrainingModule,
+        found: dict[str, float],
+        where: str,
+        *,
+        held: bool,
     ) -> None:
         bad = [name.replace("_to_", " → ") for name, value in found.items() if not value > 0.0]
         if not bad:
@@ -112,10 +119,10 @@ class Explained(Callback):
                 "says nothing of the other"
             )
             if module.model.stacked is None:
-                why += (
-                    ", or the network has learned its rows by heart: "
-                    f"{module.words('embedding.stacked', 'true')} takes less of it then"
-                )
+                why += ", or the network has learned its rows by heart"
+                if held:
+                    stacked = module.words("embedding.stacked", "true")
+                    why += f": {stacked} takes less of it then"
         be = "is" if len(bad) == 1 else "are"
         log.warning(
             "translation %s %s no better than the mean, on %s; %s",

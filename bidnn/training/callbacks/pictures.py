@@ -56,11 +56,11 @@ class Pictures(Callback):
         every, last = self.every_n_epochs, trainer.current_epoch + 1 == trainer.max_epochs
         if every and (trainer.current_epoch + 1) % every == 0 and not last:
             assert isinstance(pl_module, TrainingModule)
-            self._show(trainer, pl_module.model)
+            self._show(trainer, pl_module.ready_model())
 
     def on_result(self, trainer: Trainer, module: TrainingModule) -> None:
         """At the end, also as a file."""
-        drawn = self._show(trainer, module.model)
+        drawn = self._show(trainer, module.ready_model())
         if not drawn or self.folder is None:
             return
         from PIL import Image

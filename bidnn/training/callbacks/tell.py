@@ -50,7 +50,7 @@ class TellObjective(Callback):
         if self.objective == "agreement" or group == "explained":
             store, rows, _held = looked_at(PairDataModule.of(trainer))
             if group == "explained":
-                return explained_variance(module.model, store, rows).get(name)
+                return explained_variance(module.ready_model(), store, rows).get(name)
             near = found_again(module.ready_model(), store, rows)
             return None if near is None else near[0]
         found = trainer.callback_metrics.get(self.objective)
