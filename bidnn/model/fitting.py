@@ -17,7 +17,7 @@ from torch import Tensor
 from bidnn.data.store import PairStore
 from bidnn.data.taught import Taught
 from bidnn.errors import UserError
-from bidnn.model import landmarks, readout, sharing, stacking
+from bidnn.model import landmarks, readout, ridge, sharing, stacking
 from bidnn.model.finishing import STRATEGIES, Centring, Space
 from bidnn.model.model import Model
 from bidnn.model.scaling import at_least_float32
@@ -76,7 +76,7 @@ def solve_translations(model: Model, store: PairStore, rows: NDArray[np.int64]) 
     if model.stacked is None:
         return
     sums = stacking.moments(model.stacked)
-    rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
+    rows = rows[:: -(-len(rows) // ridge.ROWS)] if len(rows) else rows
     for part in _blocks(store, rows):
         # In double precision on the processor, as columns may be far from zero for their spread.
         scaled = [values.cpu().double() for values in model.scale(*_taken(model, store, part))]
@@ -149,8 +149,8 @@ def _solve(
     assert model.finish.readout is not None
     size = sum(model.halves)
     inputs = model.finish.readout.inputs
-    sums = [readout.Moments(count, size) for count in (inputs, inputs, 2 * inputs)]
-    rows = rows[:: -(-len(rows) // readout.ROWS)] if len(rows) else rows
+    sums = [ridge.Moments(count, size) for count in (inputs, inputs, 2 * inputs)]
+    rows = rows[:: -(-len(rows) // ridge.ROWS)] if len(rows) else rows
     for part in _blocks(store, rows):
         first, second = _taken(model, store, part)
         target = model.on_device(np.asarray(coordinates[part]))
@@ -192,7 +192,7 @@ def _weigh(
             for own, shown in zip(guesses, ((1, 0), (0, 1), (1, 1)), strict=True):
                 seen = torch.tensor(shown, dtype=torch.bool, device=model.device)
                 own.append(solved(*placed, seen.expand(len(truth[-1]), 2)))
-    if sum(map(len, truth)) >= readout.LEAST:
+    if sum(map(len, truth)) >= ridge.LEAST:
         weights = readout.best_weights([torch.cat(own) for own in guesses], torch.cat(truth))
         solved.weigh(weights, model.head)
 

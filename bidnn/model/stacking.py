@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bidnn.model.readout import LEAST, Moments
+from bidnn.model.ridge import LEAST, Moments
 from bidnn.model.scaling import at_least_float32
 
 WIDEST, MOST = 4096, 2**24
@@ -93,8 +93,9 @@ class Stacked(nn.Module):
         Args:
             moments: to first and to second; the inputs are the other modality, where a map fits.
         """
-        fresh = type(self)(self.levels[0].shape[0], self.levels[1].shape[0])
-        self.load_state_dict(fresh.state_dict())
+        for values in self.buffers():
+            values.zero_()
+        self.shares[:, 0] = 1.0
         if moments[0].rows < LEAST:
             return
         self.rows.fill_(moments[0].rows)

@@ -15,7 +15,7 @@ from bidnn.model.finishing import EmbeddingConfig, Space
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.landmarks import Landmarks
 from bidnn.model.model import Model
-from bidnn.model.readout import Moments
+from bidnn.model.ridge import Moments
 
 
 def unit(rows):

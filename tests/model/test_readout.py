@@ -12,7 +12,8 @@ from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, Space
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
-from bidnn.model.readout import LEAST, STRENGTHS, Moments, Readout, best_weights
+from bidnn.model.readout import Readout, best_weights
+from bidnn.model.ridge import LEAST, STRENGTHS, Moments
 
 
 def sums_of(inputs, targets):

@@ -18,7 +18,7 @@ from bidnn.model.description import build_model, describe_model
 from bidnn.model.finishing import EmbeddingConfig, MissingStrategy, Space
 from bidnn.model.fitting import solve_translations, weigh_translations
 from bidnn.model.model import Model
-from bidnn.model.readout import LEAST
+from bidnn.model.ridge import LEAST
 from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
 from bidnn.original.model_file import original_network
 
@@ -110,9 +110,11 @@ def test_a_network_that_is_right_is_trusted_beside_a_regression_of_other_pairs()
     shuffled[ROWS] = np.random.default_rng(1).permutation(shuffled[ROWS])
     solve_translations(model, PairStore(store.first, shuffled, store.present), ROWS)
     parts = tuple(torch.from_numpy(part).float() for part in scaled(model, store, HELD))
-    right = {len(parts[0][0]): parts[1], len(parts[1][0]): parts[0]}
-    given = lambda first=None, second=None: right[len((second if first is None else first)[0])]  # noqa: E731 — as the network has it
-    model.network.translate = given
+
+    def right(first=None, second=None):
+        return parts[0] if first is None else parts[1]
+
+    model.network.translate = right
     weigh_translations(model, store, HELD)
     assert (model.stacked.shares[:, 0] > 0.9).all()
     for found, truth in zip(translations(model, store, HELD)[0], parts, strict=True):
