@@ -1,6 +1,6 @@
 """How long programs take to start, as multiples of `import torch`.
 
-python benchmarks/start.py --times 5
+python benchmarks/start.py --times 5 "bidnn train --help"
 """
 
 import argparse
@@ -11,8 +11,9 @@ import sys
 import time
 from statistics import median
 
+BASE = "import torch"
 STARTS = {
-    "import torch": ["-c", "import torch"],
+    BASE: ["-c", "import torch"],
     "import bidnn": ["-c", "import bidnn"],
     "from bidnn import load": ["-c", "from bidnn import load"],
     "from bidnn import BiDNN": ["-c", "from bidnn import BiDNN"],
@@ -38,13 +39,17 @@ def measure(arguments: list[str]) -> tuple[float, float]:
 def main() -> None:
     """Prints the table; the starts take turns, so that other work on the machine hits all alike."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="starts to measure; else all")
     parser.add_argument("--times", type=int, default=5)
-    times = parser.parse_args().times
-    rounds = [{name: measure(line) for name, line in STARTS.items()} for _ in range(times)]
+    told = parser.parse_args()
+    if unknown := set(told.names) - set(STARTS):
+        parser.error(f"no start is called {unknown.pop()!r}; there are: {', '.join(STARTS)}")
+    times, names = told.times, dict.fromkeys([BASE, *(told.names or STARTS)])
+    rounds = [{name: measure(STARTS[name]) for name in names} for _ in range(times)]
     medians = {
-        name: [median(one[name][kind] for one in rounds) for kind in (0, 1)] for name in STARTS
+        name: [median(one[name][kind] for one in rounds) for kind in (0, 1)] for name in names
     }
-    base = medians["import torch"]
+    base = medians[BASE]
     print(f"{'median of ' + str(times):32} processor s  ratio   wall s  ratio")
     for name, (processor, wall) in medians.items():
         ratios = processor / base[0], wall / base[1]

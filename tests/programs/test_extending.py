@@ -114,7 +114,7 @@ def test_an_own_network_is_trained_from_python_and_learns(folder, monkeypatch):
 def test_two_processes_and_a_sweep_find_the_own_folder(folder):
     own = ("train", "data=waves", "--config-dir", "mine", *TINY)
     more = ("trainer=ddp", "trainer.accelerator=cpu", "callbacks.report=null")
-    succeed("-m bidnn", *own, *more, "hydra.run.dir=two", cwd=folder, fresh=True)
+    succeed("-m bidnn", *own, *more, "hydra.run.dir=two", cwd=folder)
     assert (folder / "two" / "embedding_final.npz").exists()
     sweep = ("-m", "seed=1,2", "hydra/launcher=joblib", "hydra.sweep.dir=sweep")
     succeed("-m bidnn", *own, *sweep, cwd=folder, fresh=True)

@@ -35,7 +35,7 @@ def test_a_sweep_of_ddp_runs_leaves_the_files_of_a_sweep_of_single_ones(tmp_path
     for name, more in (("one", ()), ("two", DDP)):
         folder = tmp_path / name
         settings = ("-m", "seed=1,2", "model.dropout=0", f"hydra.sweep.dir={folder}")
-        succeed(TRAIN, *settings, *TINY, *more, cwd=tmp_path, fresh=bool(more))
+        succeed(TRAIN, *settings, *TINY, *more, cwd=tmp_path)
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
     for job in ("0", "1"):
@@ -161,7 +161,7 @@ def test_a_node_killed_in_mid_epoch_and_a_job_begun_again_change_nothing(tmp_pat
 
 def test_a_sweep_can_be_given_to_submitit(tmp_path):
     settings = ("seed=1,2", "-m", "hydra/launcher=submitit_local", f"hydra.sweep.dir={tmp_path}")
-    succeed(TRAIN, *settings, *TINY, cwd=tmp_path, fresh=True)
+    succeed(TRAIN, *settings, *TINY, cwd=tmp_path)
     assert all((tmp_path / job / "embedding_final.npz").is_file() for job in ("0", "1"))
 
 
@@ -243,7 +243,7 @@ def test_compiled_steps_of_two_processes_are_the_plain_ones(tmp_path):
     for name, more in (("plain", ()), ("fast", ("speed.compile=true",))):
         rest = ("trainer.max_epochs=3", "optimizer=adam", "optimizer.schedule=cosine")
         settings = (*TINY, *DDP, "trainer.devices=2", *rest, f"hydra.run.dir={name}")
-        succeed(TRAIN, *settings, *more, cwd=tmp_path, fresh=True)
+        succeed(TRAIN, *settings, *more, cwd=tmp_path)
         metrics = json.loads((tmp_path / name / "metrics.json").read_text())
         found[name] = metrics, arrays(tmp_path / name / "embedding_final.npz")["embedding"]
     assert "compiled the training step" in (tmp_path / "fast" / "train.log").read_text()
@@ -271,7 +271,7 @@ def peers_lose(folder, what):
 
 def test_a_process_that_fails_before_the_others_meet_it_ends_them_with_a_line(tmp_path):
     own = peers_lose(tmp_path, "raise OSError('only the first has a disk')")
-    ended = run("-m bidnn", "train", *own, *TINY, *DDP, cwd=tmp_path, fresh=True)
+    ended = run("-m bidnn", "train", *own, *TINY, *DDP, cwd=tmp_path)
     assert ended.status == 1
     assert "only the first has a disk" in ended.err
     line = "process 1 of this training ended with status 1; the others end"
