@@ -95,6 +95,10 @@ def check_weights(name: str, expected: Mapping[str, Tensor], found: Mapping[str,
     Raises:
         WeightsError: naming the first that is not as it should be.
     """
+    if any("stacked.waves" in key for key in expected.keys() - found.keys()) and any(
+        key.endswith("stacked.shares") for key in found
+    ):
+        raise WeightsError(f"{name}: written by an earlier version of bidnn; train it again")
     for key in {**expected, **found}:
         own, other = expected.get(key), found.get(key)
         if own is None or own.shape != getattr(other, "shape", None):

@@ -79,7 +79,8 @@ class EmbeddingConfig:
             to so many landmarks in each modality, rather than on its centres, which fit training
             rows more closely than new ones. Needs `solved`.
         stacked: translations, too, are more than the network's: a sum of it and of a ridge
-            regression, as rows that are held out weigh them, see `model/stacking.py`.
+            regression on values and random Fourier features of them, as rows that are held out
+            weigh both, see `model/stacking.py`.
     """
 
     missing: MissingStrategy = MissingStrategy.translate

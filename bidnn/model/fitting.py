@@ -8,6 +8,8 @@ Shapes in comments: D size of the whole vector.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from bidnn.data.store import PairStore
 from bidnn.data.taught import Taught
 from bidnn.errors import UserError
-from bidnn.model import landmarks, readout, ridge, sharing, stacking
+from bidnn.model import landmarks, readout, ridge, sharing
 from bidnn.model.finishing import STRATEGIES, Centring, Space
 from bidnn.model.model import Model
 from bidnn.model.scaling import at_least_float32
@@ -70,20 +72,54 @@ def solve_translations(model: Model, store: PairStore, rows: NDArray[np.int64]) 
     Args:
         model: whose `stacked` keeps them; without it nothing is done.
         store: where the rows are.
-        rows: numbers of complete rows that train, 20 at least for anything to be found; 16 384 of
-            them, spread evenly, are used.
+        rows: numbers of complete rows that train, 20 different ones at least for anything to be
+            found; 16 384 of them, spread evenly, are used.
     """
-    if model.stacked is None:
+    stacked = model.stacked
+    if stacked is None:
         return
-    sums = stacking.moments(model.stacked)
-    rows = rows[:: -(-len(rows) // ridge.ROWS)] if len(rows) else rows
+    stacked.clear()
+    if len(rows) < ridge.LEAST:
+        return
+    rows = _distinct(store, rows[:: -(-len(rows) // ridge.ROWS)])
+    if len(rows) < ridge.LEAST:
+        return
+    # In double precision on the processor, as columns may be far from zero for their spread.
+    sums, squares = [np.zeros(model.mod1size), np.zeros(model.mod2size)], np.zeros(2)
     for part in _blocks(store, rows):
-        # In double precision on the processor, as columns may be far from zero for their spread.
-        scaled = [values.cpu().double() for values in model.scale(*_taken(model, store, part))]
-        for side, own in enumerate(sums):
-            source = scaled[1 - side] if own.inputs else scaled[1 - side][:, :0]
-            own.add(source, scaled[side])
-    model.stacked.solve(sums)
+        for side, values in enumerate(_scaled(model, store, part)):
+            sums[side] += values.sum(dim=0).numpy()
+    levels = [total / len(rows) for total in sums]
+    for part in _blocks(store, rows):
+        for side, values in enumerate(_scaled(model, store, part)):
+            squares[side] += float((values - torch.from_numpy(levels[side])).square().sum())
+    inputs, moments = [], []
+    for side, waves in enumerate(stacked.waves):
+        if waves is not None:
+            waves.fit(levels[1 - side], (squares[1 - side] / len(rows)) ** 0.5)
+        inputs.append(None if waves is None else deepcopy(waves).cpu())
+        moments.append(ridge.Moments(waves.count if waves else 0, len(levels[side])))
+    for part in _blocks(store, rows):
+        scaled = _scaled(model, store, part)
+        for side, (own, waves) in enumerate(zip(moments, inputs, strict=True)):
+            source = scaled[1 - side]
+            own.add(waves(source) if waves else source[:, :0], scaled[side])
+    stacked.solve((moments[0], moments[1]))
+
+
+def _distinct(store: PairStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those whose pair is not there before.
+
+    Copies are told by each other, so that cross-validation would have all be learned by heart.
+    """
+    seen: set[bytes] = set()
+    kept: list[int] = []
+    for part in _blocks(store, rows):
+        for row, first, second in zip(part, *store.take(part), strict=True):
+            seen.add(blake2b(first.tobytes() + second.tobytes(), digest_size=16).digest())
+            if len(seen) > len(kept):
+                kept.append(row)
+    return np.array(kept, dtype=np.int64)
 
 
 def weigh_translations(model: Model, store: PairStore, held: NDArray[np.int64]) -> None:
@@ -118,6 +154,12 @@ def weigh_translations(model: Model, store: PairStore, held: NDArray[np.int64]) 
 def _product(one: Tensor, other: Tensor) -> float:
     """Of all their values, (rows, size) each."""
     return float((one * other).sum(dim=1).cpu().double().sum())
+
+
+def _scaled(model: Model, store: PairStore, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Both modalities of these rows as the network sees them, in double precision, not on a GPU."""
+    first, second = model.scale(*_taken(model, store, rows))
+    return first.cpu().double(), second.cpu().double()
 
 
 def _taken(model: Model, store: PairStore, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,9 @@ class Model(nn.Module):
     def widest(self) -> int:
         """The most values that any layer, or the vector in the end, makes of a row."""
         config = self.network.config
-        return max(self.mod1size + self.mod2size, config.hdn, config.rep, sum(self.halves))
+        waves = [] if self.stacked is None else [own.count for own in self.stacked.waves if own]
+        sizes = (config.hdn, config.rep, sum(self.halves), 2 * sum(waves))
+        return max(self.mod1size + self.mod2size, *sizes)
 
     @property
     def device(self) -> torch.device:

@@ -80,7 +80,7 @@ class TrainingModule(LightningModule):
         self._fitted_to = self._weights_version()
         # Statistics that no step changes: of the embedding, and what translations are stacked of.
         self._kept: dict[str, Tensor] | None = None
-        self._lines: dict[str, Tensor] | None = None
+        self._regressions: dict[str, Tensor] | None = None
         self._sums = {"train": Sums(), "val": Sums()}
         self._watch = LossWatch()
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
@@ -92,7 +92,7 @@ class TrainingModule(LightningModule):
     def setup(self, stage: str) -> None:
         """A training that begins, of these rows or others, keeps no statistics of one before."""
         if stage == "fit":
-            self._kept = self._lines = None
+            self._kept = self._regressions = None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of the configuration, over all parameters, and its schedule by steps."""
@@ -230,9 +230,9 @@ class TrainingModule(LightningModule):
     def ready_model(self) -> Model:
         """The model with the statistics of its embedding fitted to the weights of this moment."""
         version = self._weights_version()
-        if self._lines is not None and self._fitted_to != version:
+        if self._regressions is not None and self._fitted_to != version:
             assert self.model.stacked is not None
-            self.model.stacked.load_state_dict(self._lines)
+            self.model.stacked.load_state_dict(self._regressions)
             data = self._data()
             weigh_translations(self.model, data.val_store, data.val_rows)
         if self._kept is not None:  # whatever averaged or loaded the buffers since
@@ -247,7 +247,7 @@ class TrainingModule(LightningModule):
             return
         data = self._data()
         solve_translations(self.model, data.store, data.complete_rows)
-        self._lines = {k: v.clone() for k, v in self.model.stacked.state_dict().items()}
+        self._regressions = {k: v.clone() for k, v in self.model.stacked.state_dict().items()}
         if self.model.stacked.rows and not len(data.val_rows):
             log.warning(
                 "%s weighs translations of the network and of a regression by rows that are held "

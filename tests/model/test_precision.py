@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 from bidnn.architecture import Architecture, NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.model.finishing import Centring, EmbeddingConfig, Space
-from bidnn.model.fitting import fit_embedding
+from bidnn.model.fitting import fit_embedding, solve_translations
 from bidnn.model.inference import OutputKind, embed, infer
 from bidnn.model.model import Model
 from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
@@ -89,7 +89,7 @@ class WithoutDouble(TorchFunctionMode):
         kwargs = kwargs or {}
         asked = [*args[1:], *kwargs.values()]
         if func is torch.Tensor.double or (func is torch.Tensor.to and torch.float64 in asked):
-            if id(args[0]) not in self.moved:
+            if id(args[0]) not in self.moved and args[0].dtype != torch.float64:
                 raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
             self.widened += 1
         found = func(*args, **kwargs)
@@ -107,3 +107,13 @@ def test_an_embedding_is_fitted_on_a_device_without_double_precision(store):
         fit_embedding(model, store, store.complete)
     assert device.widened == 5  # complete rows, and by strategy those with one modality
     assert embed(model, store).std() > 0
+
+
+def test_translations_are_stacked_on_a_device_without_double_precision(store):
+    model = trained(store, Architecture.bidnn, ScalingKind.standard, {"stacked": True})
+    device = WithoutDouble()
+    with device:
+        solve_translations(model, store, store.complete)
+    assert device.widened
+    assert model.stacked.rows == len(store.complete)
+    assert torch.isfinite(model.stacked.regression(torch.zeros(1, 3), 1)).all()

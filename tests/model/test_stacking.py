@@ -12,14 +12,16 @@ from sklearn.linear_model import LinearRegression
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.model import stacking
+from bidnn.model import stacking, waves
 from bidnn.model.about import digest
-from bidnn.model.description import build_model, describe_model
+from bidnn.model.description import build_model, check_weights, describe_model
 from bidnn.model.finishing import EmbeddingConfig, MissingStrategy, Space
 from bidnn.model.fitting import solve_translations, weigh_translations
 from bidnn.model.model import Model
 from bidnn.model.ridge import LEAST
 from bidnn.model.scaling import ScalingConfig, ScalingKind, fit_scaling
+from bidnn.model.stacking import Stacked
+from bidnn.model.waves import WAVES
 from bidnn.original.model_file import original_network
 
 ROWS, HELD, NEW = np.arange(100), np.arange(100, 130), slice(130, 200)
@@ -67,14 +69,14 @@ def test_shares_are_the_least_squares_of_held_out_rows_and_of_one_that_trusts_th
     parts = scaled(model, store, HELD)
     trained = scaled(model, store, ROWS)
     with torch.no_grad():
-        lines = [
+        regressions = [
             model.stacked.regression(torch.from_numpy(parts[1 - side]), side).numpy()
             for side in (0, 1)
         ]
     weigh_translations(model, store, HELD)
     for side in (0, 1):
         level = trained[side].mean(axis=0)
-        columns = [(v - level).ravel() for v in (by_network[side], lines[side], parts[side])]
+        columns = [(v - level).ravel() for v in (by_network[side], regressions[side], parts[side])]
         doubt = (columns[2] ** 2).sum() / len(HELD)
         left = np.concatenate([np.stack(columns[:2], axis=1), doubt**0.5 * np.eye(2)])
         right = np.concatenate([columns[2], [0.0, doubt**0.5]])
@@ -83,7 +85,7 @@ def test_shares_are_the_least_squares_of_held_out_rows_and_of_one_that_trusts_th
         np.testing.assert_allclose(model.stacked.shares[side], expected, rtol=1e-4, atol=1e-6)
         found = translations(model, store, HELD)[0][side]
         summed = level + expected[0] * (by_network[side] - level)
-        summed += expected[1] * (lines[side] - level)
+        summed += expected[1] * (regressions[side] - level)
         np.testing.assert_allclose(found, summed, rtol=1e-3, atol=1e-4)
 
 
@@ -101,6 +103,21 @@ def test_rows_that_follow_a_line_are_translated_by_it_and_completed_in_their_own
     spread = ((second - second.mean(axis=0)) ** 2).sum()
     assert ((found - line) ** 2).sum() < 0.01 * spread
     assert ((found - second) ** 2).sum() < 0.01 * spread
+
+
+def test_rows_that_follow_no_line_are_translated_too():
+    generator = np.random.default_rng(2)
+    first = generator.normal(size=(200, 6)).astype(np.float32)
+    second = np.stack([first[:, i] * first[:, i + 1] for i in (0, 2, 4)] + [first[:, 0] ** 2], 1)
+    store = PairStore(first, second, np.ones((200, 2), dtype=bool))
+    model = model_of(store)
+    solve_translations(model, store, ROWS)
+    weigh_translations(model, store, HELD)
+    found, truth = translations(model, store, NEW)[0][1], scaled(model, store, NEW)[1]
+    line = LinearRegression().fit(first[ROWS], scaled(model, store, ROWS)[1]).predict(first[NEW])
+    spread = ((truth - truth.mean(axis=0)) ** 2).sum()
+    assert ((line - truth) ** 2).sum() > 0.9 * spread
+    assert ((found - truth) ** 2).sum() < 0.5 * spread
 
 
 def test_a_network_that_is_right_is_trusted_beside_a_regression_of_other_pairs():
@@ -125,6 +142,8 @@ def test_a_network_that_is_right_is_trusted_beside_a_regression_of_other_pairs()
 def test_too_few_rows_leave_translations_to_the_network(rows, held):
     store = rows_of()
     model = model_of(store)
+    solve_translations(model, store, ROWS)
+    weigh_translations(model, store, HELD)
     solve_translations(model, store, rows)
     weigh_translations(model, store, held)
     stacked, network = translations(model, store, NEW)
@@ -132,19 +151,53 @@ def test_too_few_rows_leave_translations_to_the_network(rows, held):
         np.testing.assert_allclose(own, other, atol=1e-6)
 
 
+def test_a_regression_from_too_many_columns_there_is_not(monkeypatch):
+    monkeypatch.setattr(stacking, "MOST", 5 * WAVES)  # directions of six columns are more
+    to_first, to_second = Stacked(2, 6).maps
+    assert (len(to_first), len(to_second)) == (0, 0)
+    monkeypatch.setattr(stacking, "MOST", 6 * WAVES)
+    to_first, to_second = Stacked(2, 6).maps
+    assert (len(to_first), len(to_second)) == (6 + 2 * WAVES + 1, 0)  # to six are more
+
+
+def test_from_many_columns_only_waves_are_seen(monkeypatch):
+    store = rows_of()
+    monkeypatch.setattr(waves, "WIDEST", 5)  # the first modality has six
+    model = model_of(store)
+    assert [len(mapped) for mapped in model.stacked.maps] == [4 + 2 * WAVES + 1, 2 * WAVES + 1]
+    solve_translations(model, store, ROWS)
+    weigh_translations(model, store, HELD)
+    found, truth = translations(model, store, NEW)[0][1], scaled(model, store, NEW)[1]
+    assert ((found - truth) ** 2).mean() < 0.1 * truth.var()
+
+
+def test_pairs_that_are_there_twice_are_not_learned_by_heart():
+    once = rows_of(noise=4.0)
+    twice = once.load(np.concatenate([np.arange(200), ROWS]))
+    found = []
+    for store, rows in ((once, ROWS), (twice, np.r_[ROWS, 200:300])):
+        model = model_of(once)
+        solve_translations(model, store, rows)
+        weigh_translations(model, once, HELD)
+        assert model.stacked.rows == 100
+        found.append(translations(model, once, NEW)[0])
+    for own, other in zip(*found, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-5)
+
+
 def test_where_a_map_would_be_too_large_the_network_alone_is_weighed(monkeypatch):
     store = rows_of(noise=4.0)
-    monkeypatch.setattr(stacking, "WIDEST", 5)  # the first modality has six columns
+    monkeypatch.setattr(stacking, "MOST", 5000)  # from 4 columns and 1024 waves to 6: 6168
     model = model_of(store)
-    assert [len(mapped) for mapped in model.stacked.maps] == [5, 0]
+    assert [len(mapped) for mapped in model.stacked.maps] == [0, 6 + 2 * WAVES + 1]
     solve_translations(model, store, ROWS)
     weigh_translations(model, store, HELD)
     stacked, network = translations(model, store, NEW)
-    level = scaled(model, store, ROWS)[1].mean(axis=0)
-    share = float(model.stacked.shares[1, 0])
-    np.testing.assert_allclose(stacked[1], level + share * (network[1] - level), atol=1e-5)
-    truth = scaled(model, store, NEW)[1]
-    errors = [((guess - truth) ** 2).sum() for guess in (stacked[1], network[1], level)]
+    level = scaled(model, store, ROWS)[0].mean(axis=0)
+    share = float(model.stacked.shares[0, 0])
+    np.testing.assert_allclose(stacked[0], level + share * (network[0] - level), atol=1e-5)
+    truth = scaled(model, store, NEW)[0]
+    errors = [((guess - truth) ** 2).sum() for guess in (stacked[0], network[0], level)]
     assert errors[0] < errors[1]
     assert errors[0] < 1.05 * errors[2]
 
@@ -180,6 +233,9 @@ def test_a_saved_model_has_them_and_one_of_a_version_before_has_none():
         translations(model, store, NEW)[0], translations(other, store, NEW)[0], strict=True
     ):
         assert (own == same).all()
+    older = {name: v for name, v in model.state_dict().items() if "waves" not in name}
+    with pytest.raises(UserError, match=r"m\.pt: written by an earlier version of bidnn; train it"):
+        check_weights("m.pt", other.state_dict(), older)
     description = describe_model(model)
     del description["embedding"]["stacked"]
     before = build_model(description)

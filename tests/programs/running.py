@@ -3,7 +3,7 @@
 An interpreter that starts spends more on importing than a small program on its work. A process is
 therefore forked from one that has imported the programs and done nothing else, which leaves each
 with arguments, environment, folder, signals and exit status of its own. `fresh=True` starts an
-interpreter, as programs need that start further processes like themselves.
+interpreter, as programs need whose workers joblib starts, and tests of how a program is started.
 """
 
 import functools

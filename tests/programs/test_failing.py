@@ -83,7 +83,7 @@ def test_the_command_and_the_script_are_one_program(tmp_path):
     for program in ("-m bidnn", "scripts/train.py"):
         own = ("train",) if program == "-m bidnn" else ()
         name = f"hydra.run.dir={len(own)}"
-        succeed(program, *own, *TINY, name, "callbacks.report=null", cwd=tmp_path)
+        succeed(program, *own, *TINY, name, "callbacks.report=null", cwd=tmp_path, fresh=True)
     files = [(tmp_path / str(n) / "embedding_final.npz").read_bytes() for n in (0, 1)]
     assert files[0] == files[1]
     assert all((tmp_path / str(n) / "train.log").exists() for n in (0, 1))

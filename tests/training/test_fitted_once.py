@@ -26,6 +26,15 @@ from tests.training.fitting import run, settings
 CHECKPOINTS = "bidnn.training.callbacks.checkpoints.Checkpoints"
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As a training this small has: with others, sums are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def found(monkeypatch):
     """The numbers of rows that landmarks were found from, by modality and fit."""
