@@ -85,18 +85,20 @@ def solve_translations(model: Model, store: PairStore, rows: NDArray[np.int64]) 
     if len(rows) < ridge.LEAST:
         return
     # In double precision on the processor, as columns may be far from zero for their spread.
-    sums, squares = [np.zeros(model.mod1size), np.zeros(model.mod2size)], np.zeros(2)
+    sums, squares = [np.zeros(model.mod1size), np.zeros(model.mod2size)], [0.0, 0.0]
     for part in _blocks(store, rows):
         for side, values in enumerate(_scaled(model, store, part)):
             sums[side] += values.sum(dim=0).numpy()
+            squares[side] += float(values.square().sum())
     levels = [total / len(rows) for total in sums]
-    for part in _blocks(store, rows):
-        for side, values in enumerate(_scaled(model, store, part)):
-            squares[side] += float((values - torch.from_numpy(levels[side])).square().sum())
+    variances = [
+        max(square / len(rows) - float(level @ level), 0.0)
+        for square, level in zip(squares, levels, strict=True)
+    ]
     inputs, moments = [], []
     for side, waves in enumerate(stacked.waves):
         if waves is not None:
-            waves.fit(levels[1 - side], (squares[1 - side] / len(rows)) ** 0.5)
+            waves.fit(levels[1 - side], variances[1 - side] ** 0.5)
         inputs.append(None if waves is None else deepcopy(waves).cpu())
         moments.append(ridge.Moments(waves.count if waves else 0, len(levels[side])))
     for part in _blocks(store, rows):

@@ -121,6 +121,7 @@ class Model(nn.Module):
     def widest(self) -> int:
         """The most values that any layer, or the vector in the end, makes of a row."""
         config = self.network.config
+        # Of each wave a row has an angle beside it.
         waves = [] if self.stacked is None else [own.count for own in self.stacked.waves if own]
         sizes = (config.hdn, config.rep, sum(self.halves), 2 * sum(waves))
         return max(self.mod1size + self.mod2size, *sizes)
