@@ -10,8 +10,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,11 +19,13 @@ from torch.func import functional_call, grad
 from bidnn.data.transfers import moved
 from bidnn.errors import UserError
 from bidnn.training.captured import Captured
+from bidnn.training.direct import Direct, noting
 from bidnn.training.optimizers import OptimizerConfig
 
 log = logging.getLogger(__name__)
 
 Terms = dict[str, Tensor]
+Names = tuple[str, ...]
 Objective = Callable[..., Terms]
 # Random numbers as without compiling: a seed means the same masks.
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
@@ -49,6 +49,8 @@ class CompiledSteps:
         average: Callable[[Tensor], None] | None = None,
         *,
         bf16: bool = False,
+        pure: bool = False,
+        settings: Callable[[], str] = str,
     ) -> None:
         """Compiles nothing yet; the first batch does.
 
@@ -62,6 +64,10 @@ class CompiledSteps:
                 there is one process.
             bf16: the objective takes products in bf16. The update then writes linear layers'
                 weights as the next step's products read them, besides those in fp32.
+            pure: the objective does nothing but compute losses. What another changes besides, a
+                count of its own, say, is seen and changed in every step, which takes longer.
+            settings: gives all that a step depends on besides tensors. Steps that are one graph are
+                recorded anew when it changes.
 
         Raises:
             ValueError: if there is no C++ compiler, which compiling for the CPU needs.
@@ -83,11 +89,11 @@ class CompiledSteps:
         ]
         self._batch = batch
         self._rate = torch.zeros((), device=device)
-        self._compiles = True
+        self._compiles, self._settings = True, settings
         captures = device.type == "cuda" and average is None
         self._captured = Captured(self._steps) if captures else None
         self.names: list[str] = []
-        self._step: Callable[..., tuple[Tensor, Terms]]
+        self._step: Callable[..., tuple[Any, ...]]
 
         def losses_of(
             read: list[Tensor],
@@ -117,15 +123,15 @@ class CompiledSteps:
             states: list[list[Tensor]],
             rate: Tensor,
             *batch: Tensor | None,
-        ) -> tuple[Tensor, Terms]:
+        ) -> tuple[Tensor, Names]:
             gradients, losses = grad(losses_of, has_aux=True)(read, *batch)
             change(values, read, gradients, states, rate)
-            return torch.stack(list(losses.values())), dict(losses)
+            return torch.stack(list(losses.values())), tuple(losses)
 
-        def gradients_of(read: list[Tensor], *batch: Tensor | None) -> tuple[Tensor, Tensor, Terms]:
+        def gradients_of(read: list[Tensor], *batch: Tensor | None) -> tuple[Tensor, Tensor, Names]:
             gradients, losses = grad(losses_of, has_aux=True)(read, *batch)
             flat = torch.cat([gradient.reshape(-1).float() for gradient in gradients])
-            return flat, torch.stack(list(losses.values())), dict(losses)
+            return flat, torch.stack(list(losses.values())), tuple(losses)
 
         def update(
             values: list[Tensor],
@@ -133,25 +139,32 @@ class CompiledSteps:
             states: list[list[Tensor]],
             rate: Tensor,
             flat: Tensor,
-        ) -> None:
+        ) -> tuple[()]:
             parts = torch.split(flat, [value.numel() for value in values])
             gradients = [part.view_as(value) for part, value in zip(parts, values, strict=True)]
             change(values, read, gradients, states, rate)
+            return ()
 
-        def step_together(*batch: Tensor | None) -> tuple[Tensor, Terms]:
-            flat, losses, named = first_half(read, *batch)
+        def step_together(*batch: Tensor | None) -> tuple[Tensor, Names]:
+            flat, losses, names = first_half(*batch)
             assert average is not None
             average(flat)
-            second_half(values, read, states, self._rate, flat)
-            return losses, named
+            second_half(flat)
+            return losses, names
 
         # A GPU takes products in bf16 slowly unless all sizes are multiples of 8: they are made so.
-        compiled = partial(_compiled, options={**OPTIONS, "force_shape_pad": bf16})
+        options = {**OPTIONS, "force_shape_pad": bf16}
+
+        def compiled(function: Callable[..., tuple[Any, ...]], *fixed: Any) -> Direct:  # noqa: ANN401 — lists of tensors, nested
+            return Direct(_compiled(function, options), fixed, pure=pure)
+
         if average is None:
-            self._step = partial(compiled(step), values, read, states, self._rate)
+            self._step = whole = compiled(step, values, read, states, self._rate)
+            self._direct = [whole]
         else:
-            first_half, second_half = compiled(gradients_of), compiled(update)
-            self._step = step_together
+            first_half = compiled(gradients_of, read)
+            second_half = compiled(update, values, read, states, self._rate)
+            self._step, self._direct = step_together, [first_half, second_half]
 
     def __call__(
         self, rates: Sequence[float], rows: Sequence[Tensor | None], seed: Callable[[int], None]
@@ -172,7 +185,7 @@ class CompiledSteps:
             losses = self._steps(inputs, seed)
         else:
             seed(0)
-            losses = self._captured(inputs)
+            losses = self._captured(inputs, self._settings())
         if self._compiles:
             self._compiles = False
             log.info("compiled the training step in %.1f s", time.perf_counter() - started)
@@ -190,17 +203,16 @@ class CompiledSteps:
                 pair[0].copy_(pair[1])
         # The first step looks at everything that its code depends on, and compiles other code if
         # that has changed. Nothing changes it between the steps of a chunk, and all batches are
-        # alike, so that the others need not: looking takes 7 % of a small step.
-        with ExitStack() as unchecked:
-            for number, (rate, *batch) in enumerate(batches):
-                if seed is not None:
-                    seed(number)
-                self._rate.copy_(rate)
-                losses, named = self._step(*batch)
-                together.append(losses)
-                if not number:
-                    unchecked.enter_context(torch.compiler.set_stance(skip_guard_eval_unsafe=True))
-        self.names = list(named)
+        # alike, so that the others need not.
+        for number, (rate, *batch) in enumerate(batches):
+            if seed is not None:
+                seed(number)
+            self._rate.copy_(rate)
+            losses, names = self._step(*batch)
+            together.append(losses)
+        for function in self._direct:
+            function.look()
+        self.names = list(names)
         return torch.stack(together)
 
 
@@ -210,7 +222,9 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable
     Trainings with the same sizes share what was compiled. torch keeps eight kinds and then fails,
     before any of the function was done: all are forgotten then.
     """
-    compiled: Any = torch.compile(function, dynamic=False, fullgraph=True, options=options)
+    compiled: Any = torch.compile(
+        function, backend=noting, dynamic=False, fullgraph=True, options=options
+    )
 
     def call(*inputs: Any) -> Any:  # noqa: ANN401 — what the function takes and gives
         try:
@@ -224,6 +238,22 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable
             return compiled(*inputs)
 
     return call
+
+
+def needs_plain(layers: Sequence[nn.Module], weights: Sequence[nn.Parameter]) -> str | None:
+    """What somebody wants of single layers or weights that compiled steps would not do, if so.
+
+    Args:
+        layers: all of a network's.
+        weights: all of them.
+    """
+    if any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers):
+        return "a layer has a hook"
+    if any(layer._backward_hooks or layer._backward_pre_hooks for layer in layers):
+        return "a layer has a hook"
+    if any(weight._backward_hooks or weight._post_accumulate_grad_hooks for weight in weights):
+        return "a weight has a hook"
+    return None if all(weight.requires_grad for weight in weights) else "a weight is frozen"
 
 
 def _linear(network: nn.Module) -> frozenset[str]:

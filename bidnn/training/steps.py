@@ -19,7 +19,7 @@ from bidnn.losses import Loss, LossConfig
 from bidnn.model.model import Model
 from bidnn.network import Outputs
 from bidnn.training.advice import Words
-from bidnn.training.compiled import CompiledSteps, compiled_loss, try_compiler
+from bidnn.training.compiled import CompiledSteps, compiled_loss, needs_plain, try_compiler
 from bidnn.training.optimizers import OptimizerConfig
 from bidnn.training.speed import WORTH_S, SpeedConfig
 from bidnn.training.stepping import count_step
@@ -57,6 +57,9 @@ class Stepper:
         self._compiled: CompiledSteps | None = None
         self._objective: Callable[..., Terms] = self._losses
         self._seed_of = (-1, 0)
+        self._network = model.get_submodule("network")
+        self._layers, self._weights = [*self._network.modules()], [*self._network.parameters()]
+        self._told = False
 
     def begin(self, steps: int) -> None:
         """Decides on the arithmetic, now that the device is known.
@@ -105,8 +108,24 @@ class Stepper:
         count = len(chunk) // chunk.batch
         if trainer.max_steps >= 0:
             count = min(count, max(1, trainer.max_steps - trainer.global_step))
-        take = self._compiled_steps if self.compiles else self._plain_steps
+        take = self._compiled_steps if self._can_compile() else self._plain_steps
         return take(chunk, before, count)
+
+    def _can_compile(self) -> bool:
+        """Whether the steps of a chunk are compiled, if they should be; all processes agree."""
+        if not self.compiles:
+            return False
+        lacking = needs_plain(self._layers, self._weights)
+        trainer = self._module.trainer
+        if not trainer.strategy.reduce_boolean_decision(lacking is None):
+            if not self._told:
+                self._told = True
+                log.info(
+                    "steps are not compiled as long as %s",
+                    lacking or "a layer or a weight of another process has a hook or is frozen",
+                )
+            return False
+        return True
 
     def _worth_compiling(self, steps: int, operations: float) -> bool:
         """Whether steps that nobody asked to be compiled are: ours, with an end that is known."""
@@ -155,13 +174,15 @@ class Stepper:
             parts, objective = self._prepared(chunk), self._losses_of
         if self._compiled is None:
             self._compiled = CompiledSteps(
-                self._model.get_submodule("network"),
+                self._network,
                 objective,
                 optimizer,
                 self._config,
                 chunk.batch,
                 self._average if self._module.trainer.world_size > 1 else None,
                 bf16=self._bf16,
+                pure=type(self._loss) is LossConfig,
+                settings=self._settings,
             )
         rates, schedule = [], self._schedule()
         for _ in range(count):
@@ -221,6 +242,10 @@ class Stepper:
             return first, second, chunk.present
         present = self._model.telling(chunk.first, chunk.second, chunk.present)
         return first, second, present, chunk.coordinates
+
+    def _settings(self) -> str:
+        network = self._network
+        return repr((network.training, network.config, self._loss, self._config))
 
     def _average(self, gradients: Tensor) -> None:
         """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""

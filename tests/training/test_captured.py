@@ -40,6 +40,22 @@ def test_a_replay_sees_the_inputs_of_its_call_and_leaves_earlier_results_alone()
     assert found[4].tolist() == [9.0] * 3
 
 
+def test_changed_settings_are_seen_and_recorded_anew():
+    factor, recorder = [1.0], Recorder()
+    fixed = []  # what a recording keeps
+
+    def function(parts):
+        fixed.append(factor[0])
+        return parts[0] * factor[0]
+
+    captured = Captured(function, recorder)
+    values = torch.ones(2)
+    for now in (1.0, 2.0, 2.0, 2.0, 1.0, 1.0):
+        factor[0] = now
+        assert captured([values], str(now)).tolist() == [now, now]
+    assert recorder.recorded == 2  # at the second call of either setting
+
+
 @pytest.mark.parametrize("config", [SgdConfig(), AdamConfig(weight_decay=0.1, decoupled=True)])
 def test_recorded_steps_are_the_steps(monkeypatch, config):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)

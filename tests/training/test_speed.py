@@ -3,19 +3,22 @@
 import logging
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 
 from bidnn.data import datamodule, loaders
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
+from bidnn.training import direct
 from bidnn.training import speed as rooms
-from bidnn.training.compiled import CompiledSteps
+from bidnn.training.compiled import CompiledSteps, needs_plain
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
 from bidnn.training.speed import Bf16, SpeedConfig, choose_threads
 from tests.training.fitting import run, settings
@@ -25,7 +28,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def fit(speed, optimizer, loss=None, epochs=3, **network):
+def fit(speed, optimizer, loss=None, epochs=3, callbacks=(), **network):
     generator = np.random.default_rng(0)
     hidden = generator.normal(size=(80, 3))
     parts = [np.tanh(hidden @ generator.normal(size=(3, n))).astype("f4") / 2 for n in (4, 7)]
@@ -39,7 +42,7 @@ def fit(speed, optimizer, loss=None, epochs=3, **network):
         optimizer=optimizer,
         speed=speed or SpeedConfig(),
     )
-    found = run(PairStore(*parts, present), config)
+    found = run(PairStore(*parts, present), config, callbacks=callbacks)
     return found.module, found.fitted.metrics["train/loss"]
 
 
@@ -87,31 +90,166 @@ def test_compiled_steps_are_the_plain_ones_dropout_included(
             torch.testing.assert_close(value, other[key], rtol=1e-4, atol=1e-6)
 
 
-def test_any_number_of_trainings_of_different_sizes_are_compiled(monkeypatch):
-    compiled, compiles = [], torch.compile
+def traced(graph, _, *, config_patches):
+    """What torch makes of the code, without its compiler."""
+    return graph.forward
 
-    def traced(function, *, options, **more):  # as torch traces it, without its compiler
-        compiled.append(options)
-        return compiles(function, backend="eager", **more)
 
+def linear_steps(size, losses, **how):
+    torch.manual_seed(0)
+    network, config = torch.nn.Linear(size, size), SgdConfig()
+    optimizer = config.build(network.parameters())
+    return network, CompiledSteps(network, losses, optimizer, config, 4, **how)
+
+
+def squares(call, x):
+    return {"loss": (call(x) - x).square().mean()}
+
+
+@pytest.fixture
+def untranslated(monkeypatch):
+    """Code as torch traces it, without its compiler, which takes seconds."""
+    find = torch._dynamo.lookup_backend
+    named = {"inductor": traced}
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: named.get(name) or find(name))
+
+
+def test_any_number_of_trainings_of_different_sizes_are_compiled(monkeypatch, untranslated):
     def train(size):
-        torch.manual_seed(0)
-        network, config = torch.nn.Linear(size, size), SgdConfig()
-        optimizer = config.build(network.parameters())
-        steps = CompiledSteps(
-            network, lambda call, x: {"loss": (call(x) - x).square().mean()}, optimizer, config, 4
-        )
         rows = torch.linspace(-1, 1, 8 * size).view(8, size)
-        return steps([0.1, 0.1], [rows], lambda _: None).ravel()
+        return linear_steps(size, squares)[1]([0.1, 0.1], [rows], lambda _: None).ravel()
 
     sizes = range(2, 13)
     with monkeypatch.context() as patched:
         patched.setattr(torch, "compile", lambda function, **_: function)
         plain = [train(size) for size in sizes]
-    monkeypatch.setattr(torch, "compile", traced)
     for size, expected in zip(sizes, plain, strict=True):
         torch.testing.assert_close(train(size), expected)
-    assert len(compiled) == len(sizes)
+
+
+def test_signals_are_dealt_with_in_the_midst_of_compiled_steps(untranslated):
+    network, steps = linear_steps(8, squares, pure=True)
+    rows = torch.linspace(-1, 1, 64 * 8).view(64, 8)
+    steps([0.01], [rows], lambda _: None)
+    came = []
+    before = signal.signal(signal.SIGPROF, lambda number, _: came.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.0002, 0.0002)
+        while len(came) < 200:
+            steps([0.01] * 16, [rows], lambda _: None)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert network.weight.isfinite().all()
+
+
+def test_steps_after_the_first_of_a_chunk_call_the_same_code_directly(monkeypatch, untranslated):
+    looks = []
+
+    def noted():
+        looks.append(None)
+        return direct_noted()
+
+    direct_noted = direct.noted
+    monkeypatch.setattr(direct, "noted", noted)
+    rows = torch.rand(16, 8)
+    found = {}
+    for pure in (True, False):
+        network, steps = linear_steps(8, squares, pure=pure)
+        losses = [steps([0.1, 0.2, 0.3, 0.4], [rows], lambda _: None) for _ in range(2)]
+        found[pure] = (*losses, network.weight.detach())
+        assert len(looks) == (2 if pure else 8)
+        looks.clear()
+    for ours, other in zip(*found.values(), strict=True):
+        assert torch.equal(ours, other)
+
+
+def test_a_change_between_two_chunks_is_seen(untranslated):
+    class Scaled(torch.nn.Linear):
+        factor = 1.0
+
+        def forward(self, x):
+            return self.factor * super().forward(x)
+
+    config, network = SgdConfig(), Scaled(3, 3)
+    optimizer = config.build(network.parameters())
+    steps = CompiledSteps(network, squares, optimizer, config, 4, pure=True)
+    rows = torch.rand(8, 3)
+    for factor in (1.0, 2.0):
+        network.factor = factor
+        losses = steps([0.0, 0.0], [rows], lambda _: None).ravel()
+        expected = [squares(network, batch)["loss"] for batch in rows.split(4)]
+        torch.testing.assert_close(losses, torch.stack(expected).detach())
+
+
+def test_what_a_loss_counts_is_counted_in_each_step(untranslated):
+    class Counting:
+        count = 0
+
+        def __call__(self, call, x):
+            self.count += 1
+            return squares(call, x)
+
+    loss = Counting()
+    linear_steps(3, loss)[1]([0.1] * 4, [torch.rand(16, 3)], lambda _: None)
+    assert loss.count == 4
+
+
+class Wants(Callback):
+    """What somebody may want of a layer or a weight for one epoch, the second of three."""
+
+    def __init__(self, what):
+        self.what, self.seen, self.undo = what, [], lambda: None
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 1:
+            self.undo = self.what(module.model.network.first_to_second.encoder, self.seen.append)
+
+    def on_train_epoch_end(self, trainer, module):
+        if trainer.current_epoch == 1:
+            self.undo()
+
+
+def test_compiled_steps_leave_hooks_and_frozen_weights_to_plain_ones():
+    for want in (
+        lambda layer: layer.register_forward_pre_hook(print),
+        lambda layer: layer.register_full_backward_hook(print),
+        lambda layer: layer.register_full_backward_pre_hook(print),
+        lambda layer: layer.weight.register_post_accumulate_grad_hook(print),
+        lambda layer: frozen(layer, None),
+    ):
+        network = torch.nn.Sequential(torch.nn.Linear(3, 2))
+        parts = [*network.modules()], [*network.parameters()]
+        assert needs_plain(*parts) is None
+        want(network[0])
+        assert needs_plain(*parts) is not None
+
+
+def frozen(layer, _):
+    layer.requires_grad_(requires_grad=False)
+    return lambda: layer.requires_grad_(requires_grad=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("what", "calls"),
+    [
+        (lambda layer, see: layer.register_forward_hook(lambda *_: see(None)).remove, 1),
+        (lambda layer, see: layer.bias.register_hook(lambda g: see(None) or 0 * g).remove, 1),
+        (frozen, 0),
+    ],
+)
+def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(caplog, what, calls):
+    caplog.set_level("INFO")
+    wanted = [Wants(what), Wants(what)]
+    plain, _ = fit(None, SgdConfig(), callbacks=wanted[:1])
+    fast, _ = fit(SpeedConfig(compile=True), SgdConfig(), callbacks=wanted[1:])
+    assert [len(callback.seen) for callback in wanted] == 2 * [
+        calls * plain.trainer.global_step / 3
+    ]
+    assert caplog.text.count("steps are not compiled as long as a ") == 1
+    for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
 
 @needs_compiler
