@@ -29,6 +29,9 @@ from bidnn.training.sums import Sums, Terms
 
 log = logging.getLogger(__name__)
 
+LOOK_STEPS = 64
+"""From one look at the weights at an epoch's end to the next; each checkpoint looks, too."""
+
 
 @runtime_checkable
 class AtTheEnd(Protocol):
@@ -83,6 +86,7 @@ class TrainingModule(LightningModule):
         self._regressions: dict[str, Tensor] | None = None
         self._sums = {"train": Sums(), "val": Sums()}
         self._watch = LossWatch()
+        self._looked = 0  # the step after which weights were last looked at
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
         self.history = History()
@@ -180,13 +184,20 @@ class TrainingModule(LightningModule):
         if not self.trainer.sanity_checking:
             self.log_metrics(means)
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Lets gradients go, of the weights that there are, without looking for them first."""
+        for weight in self.stepper.weights:
+            weight.grad = None
+
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's training losses, and the learning rate.
 
         Raises:
-            DivergedError: if a weight is not finite.
+            DivergedError: if a loss is not finite, or a weight, at which short epochs do not look
+                each time.
         """
-        look = self._watch_weights()
+        due = self.trainer.global_step - self._looked >= LOOK_STEPS
+        look = self._watch_weights() if due else self.on_validation_start
         means = self._means("train")  # a GPU is waited for once, here
         look()
         rate = torch.tensor(self.stepper.optimizer.param_groups[0]["lr"])
@@ -210,7 +221,11 @@ class TrainingModule(LightningModule):
             logger.log_metrics({**numbers, **epoch}, step=self.trainer.global_step)
 
     def on_train_end(self) -> None:
-        """Comes after all callbacks, the last checkpoint too, before Lightning tears down."""
+        """Comes after all callbacks, the last checkpoint too, before Lightning tears down.
+
+        Raises:
+            DivergedError: if a weight is not finite.
+        """
         self._finish()
 
     def on_fit_end(self) -> None:
@@ -222,6 +237,7 @@ class TrainingModule(LightningModule):
     def _finish(self) -> None:
         self._finished = True
         if self.trainer.global_step:
+            self._watch_weights()()
             take_best(self.trainer, self)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set by Trainer
             if isinstance(callback, AtTheEnd):
@@ -329,7 +345,8 @@ class TrainingModule(LightningModule):
 
     def _watch_weights(self) -> Callable[[], None]:
         """Begins to look at losses and weights; called, it raises DivergedError if one is lost."""
-        weight = watched_weights(self.model.get_submodule("network"), self.trainer.global_step)
+        self._looked = self.trainer.global_step
+        weight = watched_weights(self.model.get_submodule("network"), self._looked)
 
         def look() -> None:
             self._check(self._watch.look())

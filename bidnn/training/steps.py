@@ -58,7 +58,7 @@ class Stepper:
         self._objective: Callable[..., Terms] = self._losses
         self._seed_of = (-1, 0)
         self._network = model.get_submodule("network")
-        self._layers, self._weights = [*self._network.modules()], [*self._network.parameters()]
+        self._layers, self.weights = [*self._network.modules()], [*self._network.parameters()]
         self._told = False
 
     def begin(self, steps: int) -> None:
@@ -115,7 +115,7 @@ class Stepper:
         """Whether the steps of a chunk are compiled, if they should be; all processes agree."""
         if not self.compiles:
             return False
-        lacking = needs_plain(self._layers, self._weights)
+        lacking = needs_plain(self._layers, self.weights)
         trainer = self._module.trainer
         if not trainer.strategy.reduce_boolean_decision(lacking is None):
             if not self._told:

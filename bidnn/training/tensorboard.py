@@ -23,6 +23,8 @@ LEFT_OUT = ("epoch",)
 RENAMED = {"learning_rate": "train/learning_rate"}
 """So that what is measured at the end is in the first columns, which TensorBoard sorts by name."""
 OBJECTIVE = "Objective/{}"
+QUEUE = 1000
+"""Events that TensorBoard's thread has not yet taken, of which torch would wait at the tenth."""
 WAITING = 0.5
 """Seconds that points of curves may wait to be written together with later ones."""
 
@@ -37,6 +39,10 @@ class TensorBoard(TensorBoardLogger):
     _curves: frozenset[str] = frozenset()
     _waiting: tuple[tuple[Any, int | None, float], ...] = ()  # summary, step, time
     _written = 0.0
+
+    def __init__(self, *settings: Any, **more: Any) -> None:  # noqa: ANN401 — Lightning's
+        """As Lightning's, but for a queue that holds half a second of a tiny network's points."""
+        super().__init__(*settings, **{"max_queue": QUEUE, **more})
 
     def begin(
         self,

@@ -1,6 +1,7 @@
 """Optimisers, schedules, and how a training counts its steps."""
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring, EmbeddingConfig, Space
 from bidnn.model.saved import load_bundle
 from bidnn.model.scaling import ScalingConfig, ScalingKind
+from bidnn.training import module as rooms
 from bidnn.training.callbacks import checkpoints
 from bidnn.training.diverging import DivergedError, LossWatch
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, schedule_rate
@@ -132,7 +134,7 @@ def test_self_paths_are_trained_with_everything_else():
     assert all(changed)
 
 
-def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_path):
+def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(monkeypatch, tmp_path):
     module = fit(1, SgdConfig()).module
     path = tmp_path / "last.ckpt"
     module.trainer.save_checkpoint(path, weights_only=False)
@@ -143,7 +145,12 @@ def test_weights_that_are_not_finite_are_not_saved_and_stop_the_training(tmp_pat
         module.trainer.save_checkpoint(path, weights_only=False)
     assert path.read_bytes() == good
     with pytest.raises(DivergedError, match=r"optimizer\.lr \(now 0\.1\)"):
-        module.on_train_epoch_end()
+        module.on_train_end()
+    for looked, looks in ((1, False), (0, True)):  # six steps were taken
+        monkeypatch.setattr(rooms, "LOOK_STEPS", 6)
+        module._looked = looked
+        with pytest.raises(DivergedError) if looks else nullcontext():
+            module.on_train_epoch_end()
 
 
 def test_a_loss_that_is_on_its_way_from_a_gpu_is_looked_at_before_anything_is_validated():
