@@ -24,8 +24,8 @@ MOST_THREADS = 1024
 LOOKING_S = 0.1
 """For which it is counted which processors are free."""
 
-WORTH_S = 60.0
-"""Seconds that compiled steps must save in a training; compiling takes 10 to 30."""
+WORTH_S = 30.0
+"""Seconds that compiled steps must save in a training: what compiling takes, where it is slow."""
 
 SAVED_S = {"cpu": 5e-4, "cuda": 2e-3}
 """What a compiled step saves, of any size, at least (docs/speed.md)."""
@@ -51,9 +51,10 @@ class SpeedConfig:
 
     Attributes:
         compile: each optimiser step is one compiled function; costs some 10 to 30 seconds once.
-            null: where that saves a minute at least. It is estimated from the number of steps and
-            their size alone, not from the time that they take, so that the same settings give
-            the same bytes; a run that is resumed keeps to what it began with.
+            null: where that saves half a minute at least, which compiling may take. It is
+            estimated from the number of steps and their size alone, not from the time that they
+            take, so that the same settings give the same bytes; a run that is resumed keeps to
+            what it began with.
         bf16: matrix products in bf16; weights, gradients' sums and the loss stay fp32.
         threads: of the CPU; null: one, unless a step is large enough to gain by more and
             processors are free: on a busy machine, waiting for each other costs threads more

@@ -381,9 +381,7 @@ def takes(monkeypatch, caplog):
     return take
 
 
-def test_steps_are_compiled_where_that_saves_a_minute_and_a_resumed_run_keeps_to_it(
-    takes, tmp_path
-):
+def test_steps_are_compiled_where_that_saves_enough_and_a_resumed_run_keeps_to_it(takes, tmp_path):
     kind = "bidnn.training.callbacks.checkpoints.Checkpoints"
     checkpoint = {"_target_": kind, "folder": str(tmp_path), "every_n_epochs": 1}
     folder = {"run_dir": str(tmp_path), "callbacks": {"checkpoint": checkpoint}}
