@@ -20,7 +20,7 @@ from bidnn.data.transfers import moved
 from bidnn.errors import UserError
 from bidnn.training.captured import Captured
 from bidnn.training.direct import Direct, noting
-from bidnn.training.optimizers import OptimizerConfig
+from bidnn.training.optimizers import OptimizerConfig, settings_of
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": 
 class CompiledSteps:
     """Does for the batches of a chunk what backward and `optimizer.step` do.
 
-    On a GPU all steps of a chunk are one CUDA graph, which draws its random numbers by the seed of
-    the chunk's first batch. With several processes a step is two functions, between which the
-    gradients are averaged.
+    On a GPU all steps of a chunk are one CUDA graph, if the objective is pure, which draws its
+    random numbers by the seed of the chunk's first batch. With several processes a step is two
+    functions, between which the gradients are averaged.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class CompiledSteps:
                 there is one process.
             bf16: the objective takes products in bf16. The update then writes linear layers'
                 weights as the next step's products read them, besides those in fp32.
-            pure: the objective does nothing but compute losses. What another changes besides, a
-                count of its own, say, is seen and changed in every step, which takes longer.
-            settings: gives all that a step depends on besides tensors. Steps that are one graph are
+            pure: the objective does nothing but compute losses. Another is called by way of torch
+                in every step, which is slower.
+            settings: gives all that steps depend on besides tensors. Those of one CUDA graph are
                 recorded anew when it changes.
 
         Raises:
@@ -90,7 +90,7 @@ class CompiledSteps:
         self._batch = batch
         self._rate = torch.zeros((), device=device)
         self._compiles, self._settings = True, settings
-        captures = device.type == "cuda" and average is None
+        captures = device.type == "cuda" and average is None and pure
         self._captured = Captured(self._steps) if captures else None
         self.names: list[str] = []
         self._step: Callable[..., tuple[Any, ...]]
@@ -204,13 +204,15 @@ class CompiledSteps:
         # The first step looks at everything that its code depends on, and compiles other code if
         # that has changed. Nothing changes it between the steps of a chunk, and all batches are
         # alike, so that the others need not.
+        for function in self._direct:
+            function.look()
         for number, (rate, *batch) in enumerate(batches):
             if seed is not None:
                 seed(number)
             self._rate.copy_(rate)
             losses, names = self._step(*batch)
             together.append(losses)
-        for function in self._direct:
+        for function in self._direct:  # which would keep the last batch
             function.look()
         self.names = list(names)
         return torch.stack(together)
@@ -240,13 +242,27 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable
     return call
 
 
-def needs_plain(layers: Sequence[nn.Module], weights: Sequence[nn.Parameter]) -> str | None:
-    """What somebody wants of single layers or weights that compiled steps would not do, if so.
+def needs_plain(
+    layers: Sequence[nn.Module],
+    weights: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    settings: list[dict[str, Any]],
+) -> str | None:
+    """What somebody wants of layers, weights or the optimiser that compiled steps would not do.
 
     Args:
         layers: all of a network's.
         weights: all of them.
+        optimizer: theirs.
+        settings: its `settings_of` by which compiled steps update.
+
+    Returns:
+        None if they would do everything.
     """
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "the optimiser has a hook"
+    if settings_of(optimizer) != settings:
+        return "a setting of the optimiser that is not the rate is changed"
     if any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers):
         return "a layer has a hook"
     if any(layer._backward_hooks or layer._backward_pre_hooks for layer in layers):

@@ -6,18 +6,20 @@ changes but the batch: its first step is called by way of torch, and those after
 that this one came to.
 
 torch has a way of its own to leave the look out, `set_stance(skip_guard_eval_unsafe=True)`. It
-holds for the whole process, and any Python function that a signal or the garbage collector calls
-in the midst of a step then ends the training, since there is no compiled code for it.
+holds for the whole process, and a signal that comes while torch looks for code then ends the
+training, since there is none for the function that deals with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from bidnn.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +31,50 @@ class Call:
     outputs: Sequence[Any]
 
 
+@dataclass(slots=True)
+class Notes:
+    """The calls of compiled code, and how often there was none yet."""
+
+    calls: list[Call] = field(default_factory=list)
+    compiled: int = 0
+
+
 Arguments = Sequence[Tensor | None]
-_calls: ContextVar[list[Call] | None] = ContextVar("calls", default=None)
+RESTLESS = 8
+"""Times that code is made anew before it is held against the calls; torch gives up there, too."""
+_notes: ContextVar[Notes | None] = ContextVar("notes", default=None)
 
 
 def noting(
     graph: torch.fx.GraphModule, inputs: list[Any], options: dict[str, Any] | None = None
 ) -> Callable[..., Any]:
     """Compiles as torch does, for the code to note its calls where somebody wants them."""
-    from torch._dynamo import lookup_backend  # half a second, seldom needed
+    from torch import _inductor  # half a second, seldom needed
 
-    compiler: Any = lookup_backend("inductor")  # its types do not know the settings
-    code: Callable[..., Sequence[Any]] = compiler(graph, inputs, config_patches=options)
+    code: Any = _inductor.compile(graph, inputs, options)  # typed by all that it may be
+    notes = _notes.get()
+    if notes is not None:
+        notes.compiled += 1
 
     def call(*inputs: Any) -> Sequence[Any]:  # noqa: ANN401 — whatever the graph takes
-        outputs = code(*inputs)
-        calls = _calls.get()
-        if calls is not None:
-            calls.append(Call(code, inputs, outputs))
+        outputs: Sequence[Any] = code(*inputs)
+        notes = _notes.get()
+        if notes is not None:
+            notes.calls.append(Call(code, inputs, outputs))
         return outputs
 
     return call
 
 
 @contextmanager
-def noted() -> Iterator[list[Call]]:
-    """The calls of compiled code within the block."""
-    calls: list[Call] = []
-    before = _calls.set(calls)
+def noted() -> Iterator[Notes]:
+    """What compiled code does within the block."""
+    notes = Notes()
+    before = _notes.set(notes)
     try:
-        yield calls
+        yield notes
     finally:
-        _calls.reset(before)
+        _notes.reset(before)
 
 
 class Direct:
@@ -74,46 +88,55 @@ class Direct:
         Args:
             function: compiled with `noting`, as one graph.
             fixed: its first arguments, tensors or lists of them.
-            pure: it does nothing but change `fixed` and give tensors, so that its code is all
-                there is to it. Otherwise each call is torch's.
+            pure: it does nothing but change tensors in place and give others, so that its code is
+                all there is to it. Otherwise each call is torch's.
         """
         self._function, self._fixed, self._pure = function, fixed, pure
-        self._known = frozenset(map(id, _tensors(fixed)))
         self._again: Callable[[Arguments], tuple[Any, ...]] | None = None
+        self._called = self._compiled = 0
 
     def look(self) -> None:
         """The next call looks at everything once more."""
         self._again = None
 
     def __call__(self, *changing: Tensor | None) -> tuple[Any, ...]:
-        """The function's result for these last arguments."""
+        """The function's result for these last arguments.
+
+        Raises:
+            UserError: if it is compiled anew so often that it is not worth it.
+        """
         if self._again is not None:
             return self._again(changing)
-        with noted() as calls:
+        with noted() as notes:
             result = self._function(*self._fixed, *changing)
-        if len(calls) == 1 and self._pure:
-            self._again = repeated(calls[0], self._known, changing, result)
+        if self._pure and len(notes.calls) == 1:
+            self._again = repeated(notes.calls[0], changing, result)
+        elif not self._pure:
+            self._called, self._compiled = self._called + 1, self._compiled + notes.compiled
+            if self._compiled > RESTLESS and self._called < RESTLESS * self._compiled:
+                raise UserError(
+                    f"speed.compile=true: in {self._called} steps they were compiled "
+                    f"{self._compiled} times, since the loss changes what they depend on, a "
+                    "number of its own, say; set speed.compile=false"
+                )
         return result
 
 
 def repeated(
-    call: Call, known: frozenset[int], changing: Arguments, result: tuple[Any, ...]
+    call: Call, changing: Arguments, result: tuple[Any, ...]
 ) -> Callable[[Arguments], tuple[Any, ...]] | None:
     """What calls the same code for other arguments in the place of `changing`.
 
     Args:
-        call: of the code.
-        known: identities of the tensors that it may read besides.
+        call: of the code; whatever it took besides is taken again.
         changing: the arguments that it was called for.
         result: of the function; its tensors are outputs of the code.
 
     Returns:
-        None if the code takes or gives anything else: then it is not all there is to the function.
+        None if a tensor of the result is no output.
     """
     arguments = {id(value): place for place, value in enumerate(changing) if value is not None}
     outputs = {id(value): place for place, value in enumerate(call.outputs)}
-    if any(id(value) not in known and id(value) not in arguments for value in call.inputs):
-        return None
     if any(isinstance(value, Tensor) and id(value) not in outputs for value in result):
         return None
     code, inputs = call.code, list(call.inputs)
@@ -127,11 +150,3 @@ def repeated(
         return tuple(same if place is None else found[place] for place, same in parts)
 
     return again
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:  # noqa: ANN401 — a tensor or lists of them, nested
-    if isinstance(values, Tensor):
-        yield values
-    else:
-        for part in values:
-            yield from _tensors(part)

@@ -97,6 +97,7 @@ class TrainingModule(LightningModule):
         """A training that begins, of these rows or others, keeps no statistics of one before."""
         if stage == "fit":
             self._kept = self._regressions = None
+            self._looked = 0
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of the configuration, over all parameters, and its schedule by steps."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,13 @@ def schedule_rate(
         return min(1.0, (step + 1) / warm) * fall
 
     return LambdaLR(optimizer, factor)
+
+
+def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What an optimiser does with each of its groups of weights, but for the rate."""
+    own = ("params", "lr", "initial_lr")
+    groups = optimizer.param_groups
+    return [{name: value for name, value in group.items() if name not in own} for group in groups]
 
 
 def _check_rates(lr: float, weight_decay: float) -> None:

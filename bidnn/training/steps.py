@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from bidnn.data.datamodule import PairDataModule
@@ -20,7 +20,7 @@ from bidnn.model.model import Model
 from bidnn.network import Outputs
 from bidnn.training.advice import Words
 from bidnn.training.compiled import CompiledSteps, compiled_loss, needs_plain, try_compiler
-from bidnn.training.optimizers import OptimizerConfig
+from bidnn.training.optimizers import OptimizerConfig, settings_of
 from bidnn.training.speed import WORTH_S, SpeedConfig
 from bidnn.training.stepping import count_step
 from bidnn.training.sums import Terms
@@ -59,6 +59,7 @@ class Stepper:
         self._seed_of = (-1, 0)
         self._network = model.get_submodule("network")
         self._layers, self.weights = [*self._network.modules()], [*self._network.parameters()]
+        self._known = settings_of(config.build([nn.Parameter(torch.zeros(1))]))
         self._told = False
 
     def begin(self, steps: int) -> None:
@@ -67,6 +68,7 @@ class Stepper:
         Args:
             steps: of the whole training; 0 if it has no end.
         """
+        self._compiled = None
         one_by_one, device = self._module.automatic_optimization, self._module.device
         operations = self.operations(self._data.batch_size)
         self._bf16 = self._speed.takes_bf16(operations, device)
@@ -115,14 +117,14 @@ class Stepper:
         """Whether the steps of a chunk are compiled, if they should be; all processes agree."""
         if not self.compiles:
             return False
-        lacking = needs_plain(self._layers, self.weights)
+        lacking = needs_plain(self._layers, self.weights, self.optimizer, self._known)
         trainer = self._module.trainer
         if not trainer.strategy.reduce_boolean_decision(lacking is None):
             if not self._told:
                 self._told = True
                 log.info(
                     "steps are not compiled as long as %s",
-                    lacking or "a layer or a weight of another process has a hook or is frozen",
+                    lacking or "another process cannot",
                 )
             return False
         return True

@@ -41,19 +41,19 @@ def test_a_replay_sees_the_inputs_of_its_call_and_leaves_earlier_results_alone()
 
 
 def test_changed_settings_are_seen_and_recorded_anew():
-    factor, recorder = [1.0], Recorder()
-    fixed = []  # what a recording keeps
+    factor, recorded = [1.0], []
 
-    def function(parts):
-        fixed.append(factor[0])
-        return parts[0] * factor[0]
+    def record(function):
+        fixed = factor[0]
+        recorded.append(fixed)
+        result = function()
+        return lambda: result.fill_(fixed), result
 
-    captured = Captured(function, recorder)
-    values = torch.ones(2)
-    for now in (1.0, 2.0, 2.0, 2.0, 1.0, 1.0):
+    captured = Captured(lambda parts: parts[0] * factor[0], record)
+    for now in (1.0, 1.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0):
         factor[0] = now
-        assert captured([values], str(now)).tolist() == [now, now]
-    assert recorder.recorded == 2  # at the second call of either setting
+        assert captured([torch.ones(2)], str(now)).tolist() == [now, now]
+    assert recorded == [1.0, 2.0, 1.0]  # at the second call of each
 
 
 @pytest.mark.parametrize("config", [SgdConfig(), AdamConfig(weight_decay=0.1, decoupled=True)])

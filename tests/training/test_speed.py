@@ -15,11 +15,12 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from bidnn.data import datamodule, loaders
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.losses import LossConfig
 from bidnn.training import direct
 from bidnn.training import speed as rooms
 from bidnn.training.compiled import CompiledSteps, needs_plain
-from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
+from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, settings_of
 from bidnn.training.speed import Bf16, SpeedConfig, choose_threads
 from tests.training.fitting import run, settings
 
@@ -74,12 +75,13 @@ EVERYTHING = LossConfig(
     ],
 )
 def test_compiled_steps_are_the_plain_ones_dropout_included(
-    monkeypatch, on_device, optimizer, loss, network
+    monkeypatch, looks, on_device, optimizer, loss, network
 ):
     plain, plain_loss = fit(None, optimizer, loss, **network)
     monkeypatch.setattr(datamodule, "fits", lambda *_: on_device)
     fast, fast_loss = fit(SpeedConfig(compile=True), optimizer, loss, **network)
     assert fast.trainer.global_step == plain.trainer.global_step
+    assert len(looks) == 3  # once a chunk, which is an epoch here
     assert fast_loss == pytest.approx(plain_loss, rel=1e-5)
     for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
@@ -88,11 +90,6 @@ def test_compiled_steps_are_the_plain_ones_dropout_included(
         assert own.keys() == other.keys()
         for key, value in own.items():
             torch.testing.assert_close(value, other[key], rtol=1e-4, atol=1e-6)
-
-
-def traced(graph, _, *, config_patches):
-    """What torch makes of the code, without its compiler."""
-    return graph.forward
 
 
 def linear_steps(size, losses, **how):
@@ -109,9 +106,7 @@ def squares(call, x):
 @pytest.fixture
 def untranslated(monkeypatch):
     """Code as torch traces it, without its compiler, which takes seconds."""
-    find = torch._dynamo.lookup_backend
-    named = {"inductor": traced}
-    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: named.get(name) or find(name))
+    monkeypatch.setattr(torch._inductor, "compile", lambda graph, *_: graph.forward)
 
 
 def test_any_number_of_trainings_of_different_sizes_are_compiled(monkeypatch, untranslated):
@@ -143,15 +138,15 @@ def test_signals_are_dealt_with_in_the_midst_of_compiled_steps(untranslated):
     assert network.weight.isfinite().all()
 
 
-def test_steps_after_the_first_of_a_chunk_call_the_same_code_directly(monkeypatch, untranslated):
-    looks = []
+@pytest.fixture
+def looks(monkeypatch):
+    """One for each call that torch looks at."""
+    calls, noted = [], direct.noted
+    monkeypatch.setattr(direct, "noted", lambda: calls.append(None) or noted())
+    return calls
 
-    def noted():
-        looks.append(None)
-        return direct_noted()
 
-    direct_noted = direct.noted
-    monkeypatch.setattr(direct, "noted", noted)
+def test_steps_after_the_first_of_a_chunk_call_the_same_code_directly(untranslated, looks):
     rows = torch.rand(16, 8)
     found = {}
     for pure in (True, False):
@@ -191,8 +186,12 @@ def test_what_a_loss_counts_is_counted_in_each_step(untranslated):
             return squares(call, x)
 
     loss = Counting()
-    linear_steps(3, loss)[1]([0.1] * 4, [torch.rand(16, 3)], lambda _: None)
+    steps = linear_steps(3, loss)[1]
+    steps([0.1] * 4, [torch.rand(16, 3)], lambda _: None)
     assert loss.count == 4
+    message = r"speed\.compile=true: in 9 steps they were compiled 9 times.*speed\.compile=false"
+    with pytest.raises(UserError, match=message):
+        steps([0.1] * 64, [torch.rand(256, 3)], lambda _: None)
 
 
 class Wants(Callback):
@@ -212,16 +211,21 @@ class Wants(Callback):
 
 def test_compiled_steps_leave_hooks_and_frozen_weights_to_plain_ones():
     for want in (
-        lambda layer: layer.register_forward_pre_hook(print),
-        lambda layer: layer.register_full_backward_hook(print),
-        lambda layer: layer.register_full_backward_pre_hook(print),
-        lambda layer: layer.weight.register_post_accumulate_grad_hook(print),
-        lambda layer: frozen(layer, None),
+        lambda layer, _: layer.register_forward_pre_hook(print),
+        lambda layer, _: layer.register_full_backward_hook(print),
+        lambda layer, _: layer.register_full_backward_pre_hook(print),
+        lambda layer, _: layer.weight.register_post_accumulate_grad_hook(print),
+        frozen,
+        lambda _, optimizer: optimizer.register_step_pre_hook(print),
+        lambda _, optimizer: optimizer.register_step_post_hook(print),
+        lambda _, optimizer: optimizer.param_groups[0].update(weight_decay=0.1),
     ):
         network = torch.nn.Sequential(torch.nn.Linear(3, 2))
-        parts = [*network.modules()], [*network.parameters()]
+        optimizer = SgdConfig().build(network.parameters())
+        parts = [*network.modules()], [*network.parameters()], optimizer, settings_of(optimizer)
+        optimizer.param_groups[0]["lr"] = 0.01
         assert needs_plain(*parts) is None
-        want(network[0])
+        want(network[0], optimizer)
         assert needs_plain(*parts) is not None
 
 
@@ -239,7 +243,7 @@ def frozen(layer, _):
         (frozen, 0),
     ],
 )
-def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(caplog, what, calls):
+def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(caplog, looks, what, calls):
     caplog.set_level("INFO")
     wanted = [Wants(what), Wants(what)]
     plain, _ = fit(None, SgdConfig(), callbacks=wanted[:1])
@@ -248,6 +252,7 @@ def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(caplog, wha
         calls * plain.trainer.global_step / 3
     ]
     assert caplog.text.count("steps are not compiled as long as a ") == 1
+    assert len(looks) == 2  # before and after
     for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
