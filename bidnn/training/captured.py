@@ -14,11 +14,7 @@ Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 
 class Captured:
-    """Calls a function as it is the first time, then records it for each number of rows.
-
-    What a function depends on besides tensors is fixed in a recording. So it begins anew whenever
-    these settings have changed.
-    """
+    """Calls a function as it is the first time, then records it for each number of rows."""
 
     def __init__(
         self, function: Callable[[Sequence[Tensor | None]], Tensor], record: Recorder | None = None
@@ -32,19 +28,18 @@ class Captured:
                 the result will be in. None: by a CUDA graph.
         """
         self._function, self._record = function, record or record_graph
-        self._settings: str | None = None
+        self._called = False
         self._recorded: dict[int, tuple[list[Tensor | None], Callable[[], None], Tensor]] = {}
 
-    def __call__(self, inputs: Sequence[Tensor | None], settings: str = "") -> Tensor:
-        """What the function gives; random numbers are drawn by the seed of this moment.
+    def forget(self) -> None:
+        """Records anew: what the function depends on besides tensors has changed."""
+        self._called = False
+        self._recorded.clear()
 
-        Args:
-            inputs: see above.
-            settings: all that the function depends on besides tensors.
-        """
-        if settings != self._settings:
-            self._settings = settings
-            self._recorded.clear()
+    def __call__(self, inputs: Sequence[Tensor | None]) -> Tensor:
+        """What the function gives; random numbers are drawn by the seed of this moment."""
+        if not self._called:
+            self._called = True
             return self._function(inputs)
         assert inputs[0] is not None
         count = len(inputs[0])

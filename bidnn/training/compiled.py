@@ -50,7 +50,7 @@ class CompiledSteps:
         *,
         bf16: bool = False,
         pure: bool = False,
-        settings: Callable[[], str] = str,
+        settings: Callable[[], object] = tuple,
     ) -> None:
         """Compiles nothing yet; the first batch does.
 
@@ -66,8 +66,8 @@ class CompiledSteps:
                 weights as the next step's products read them, besides those in fp32.
             pure: the objective does nothing but compute losses. Another is called by way of torch
                 in every step, which is slower.
-            settings: gives all that steps depend on besides tensors. Those of one CUDA graph are
-                recorded anew when it changes.
+            settings: all that the code of a step depends on, if the objective is pure. Each chunk
+                asks, and lets torch look at everything if they have changed.
 
         Raises:
             ValueError: if there is no C++ compiler, which compiling for the CPU needs.
@@ -90,6 +90,7 @@ class CompiledSteps:
         self._batch = batch
         self._rate = torch.zeros((), device=device)
         self._compiles, self._settings = True, settings
+        self._seen: tuple[object, list[Any]] | None = None
         captures = device.type == "cuda" and average is None and pure
         self._captured = Captured(self._steps) if captures else None
         self.names: list[str] = []
@@ -180,16 +181,29 @@ class CompiledSteps:
             (batches, terms) the losses, called `names`, before each update, as everywhere.
         """
         started = time.perf_counter()
+        self._look(rows)
         inputs = [moved(torch.tensor(rates), self._rate.device), *rows]
         if self._captured is None:
             losses = self._steps(inputs, seed)
         else:
             seed(0)
-            losses = self._captured(inputs, self._settings())
+            losses = self._captured(inputs)
         if self._compiles:
             self._compiles = False
             log.info("compiled the training step in %.1f s", time.perf_counter() - started)
         return losses
+
+    def _look(self, rows: Sequence[Tensor | None]) -> None:
+        """Makes the next step look at everything that its code depends on, if that has changed."""
+        kinds = [None if part is None else (part.stride(), part.dtype) for part in rows]
+        seen = self._settings(), kinds
+        if seen == self._seen:
+            return
+        self._seen = seen
+        for function in self._direct:
+            function.look()
+        if self._captured is not None:
+            self._captured.forget()
 
     def _steps(
         self, inputs: Sequence[Tensor | None], seed: Callable[[int], None] | None = None
@@ -201,19 +215,12 @@ class CompiledSteps:
         for pair in self._rounded:  # others may have changed the weights since the last chunk
             if pair is not None:
                 pair[0].copy_(pair[1])
-        # The first step looks at everything that its code depends on, and compiles other code if
-        # that has changed. Nothing changes it between the steps of a chunk, and all batches are
-        # alike, so that the others need not.
-        for function in self._direct:
-            function.look()
         for number, (rate, *batch) in enumerate(batches):
             if seed is not None:
                 seed(number)
             self._rate.copy_(rate)
             losses, names = self._step(*batch)
             together.append(losses)
-        for function in self._direct:  # which would keep the last batch
-            function.look()
         self.names = list(names)
         return torch.stack(together)
 

@@ -1,9 +1,8 @@
 """Compiled functions, called again without a look at everything that their code depends on.
 
 Before each call torch looks at some six hundred things, any of which may have changed what the code
-ought to be; that and what goes with it takes a tenth of a small step. Within a chunk nothing
-changes but the batch: its first step is called by way of torch, and those after it call the code
-that this one came to.
+ought to be; that and what goes with it takes a quarter of a small step. Who knows that nothing has
+changed but the batch calls the code that the first call came to.
 
 torch has a way of its own to leave the look out, `set_stance(skip_guard_eval_unsafe=True)`. It
 holds for the whole process, and a signal that comes while torch looks for code then ends the
@@ -139,7 +138,7 @@ def repeated(
     outputs = {id(value): place for place, value in enumerate(call.outputs)}
     if any(isinstance(value, Tensor) and id(value) not in outputs for value in result):
         return None
-    code, inputs = call.code, list(call.inputs)
+    code, inputs = call.code, list[Any](call.inputs)
     moving = [(at, arguments[id(v)]) for at, v in enumerate(inputs) if id(v) in arguments]
     parts = [(outputs[id(v)], None) if isinstance(v, Tensor) else (None, v) for v in result]
 
@@ -147,6 +146,8 @@ def repeated(
         for at, place in moving:
             inputs[at] = changing[place]
         found = code(*inputs)
+        for at, _ in moving:
+            inputs[at] = None  # a batch is a view of its chunk, which would be kept
         return tuple(same if place is None else found[place] for place, same in parts)
 
     return again

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -245,9 +246,20 @@ class Stepper:
         present = self._model.telling(chunk.first, chunk.second, chunk.present)
         return first, second, present, chunk.coordinates
 
-    def _settings(self) -> str:
-        network = self._network
-        return repr((network.training, network.config, self._loss, self._config))
+    def _settings(self) -> tuple[object, ...]:
+        """All that the code of a step depends on: of the network, of our loss, and of torch."""
+        network, kind = self._network, self._module.device.type
+        configs = (network.config, self._config)
+        return (
+            network.training,
+            *(value for config in configs for value in values_of(config)),
+            *(values_of(self._loss) if isinstance(self._loss, LossConfig) else ()),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.is_autocast_enabled(kind),
+            torch.are_deterministic_algorithms_enabled(),
+        )
 
     def _average(self, gradients: Tensor) -> None:
         """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""
@@ -286,6 +298,11 @@ class Stepper:
 def together(terms: Terms) -> Tensor:
     """(terms,) without gradients."""
     return torch.stack(list(terms.values())).detach()
+
+
+def values_of(config: Any) -> list[object]:  # noqa: ANN401 — any dataclass
+    """Of all its fields, in their order."""
+    return [getattr(config, field.name) for field in fields(config)]
 
 
 def _first(parts: Sequence[Tensor | None], count: int) -> list[Tensor | None]:

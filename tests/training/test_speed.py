@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from bidnn.data import datamodule, loaders
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.losses import LossConfig
+from bidnn.losses import LossConfig, Weighting
 from bidnn.training import direct
 from bidnn.training import speed as rooms
 from bidnn.training.compiled import CompiledSteps, needs_plain
@@ -81,7 +81,7 @@ def test_compiled_steps_are_the_plain_ones_dropout_included(
     monkeypatch.setattr(datamodule, "fits", lambda *_: on_device)
     fast, fast_loss = fit(SpeedConfig(compile=True), optimizer, loss, **network)
     assert fast.trainer.global_step == plain.trainer.global_step
-    assert len(looks) == 3  # once a chunk, which is an epoch here
+    assert len(looks) == 1
     assert fast_loss == pytest.approx(plain_loss, rel=1e-5)
     for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
@@ -153,7 +153,7 @@ def test_steps_after_the_first_of_a_chunk_call_the_same_code_directly(untranslat
         network, steps = linear_steps(8, squares, pure=pure)
         losses = [steps([0.1, 0.2, 0.3, 0.4], [rows], lambda _: None) for _ in range(2)]
         found[pure] = (*losses, network.weight.detach())
-        assert len(looks) == (2 if pure else 8)
+        assert len(looks) == (1 if pure else 8)
         looks.clear()
     for ours, other in zip(*found.values(), strict=True):
         assert torch.equal(ours, other)
@@ -168,12 +168,22 @@ def test_a_change_between_two_chunks_is_seen(untranslated):
 
     config, network = SgdConfig(), Scaled(3, 3)
     optimizer = config.build(network.parameters())
-    steps = CompiledSteps(network, squares, optimizer, config, 4, pure=True)
-    rows = torch.rand(8, 3)
-    for factor in (1.0, 2.0):
+
+    def objective(call, x, more):
+        return squares(call, x if more is None else x + more.float())
+
+    steps = CompiledSteps(
+        network, objective, optimizer, config, 4, pure=True, settings=lambda: network.factor
+    )
+    rows, more = torch.rand(8, 3), torch.rand(8, 3)
+    chunks = [(1.0, rows, None), (2.0, rows, None), (2.0, rows, more)]
+    chunks += [(2.0, rows, more.T.contiguous().T), (2.0, rows, more.double()), (1.0, rows, None)]
+    for factor, first, second in chunks:
         network.factor = factor
-        losses = steps([0.0, 0.0], [rows], lambda _: None).ravel()
-        expected = [squares(network, batch)["loss"] for batch in rows.split(4)]
+        losses = steps([0.0, 0.0], [first, second], lambda _: None).ravel()
+        batches = [None, None] if second is None else second.split(4)
+        pairs = zip(first.split(4), batches, strict=True)
+        expected = [objective(network, *pair)["loss"] for pair in pairs]
         torch.testing.assert_close(losses, torch.stack(expected).detach())
 
 
@@ -234,6 +244,26 @@ def frozen(layer, _):
     return lambda: layer.requires_grad_(requires_grad=True)
 
 
+class Changes(Callback):
+    """What somebody may change of the network and the loss before the second epoch."""
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 1:
+            module.model.network.config.dropout = 0.7
+            module.loss.weighting = Weighting.modalities
+
+
+@needs_compiler
+def test_settings_that_a_callback_changes_are_looked_at(untranslated, looks):
+    plain, plain_loss = fit(None, SgdConfig(), callbacks=[Changes()])
+    fast, fast_loss = fit(SpeedConfig(compile=True), SgdConfig(), callbacks=[Changes()])
+    assert len(looks) == 2
+    assert fast_loss == pytest.approx(plain_loss, rel=1e-5)
+    for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+    assert fit(None, SgdConfig())[1] != pytest.approx(plain_loss, rel=1e-2)
+
+
 @needs_compiler
 @pytest.mark.parametrize(
     ("what", "calls"),
@@ -243,8 +273,12 @@ def frozen(layer, _):
         (frozen, 0),
     ],
 )
-def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(caplog, looks, what, calls):
+def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(
+    monkeypatch, caplog, untranslated, what, calls
+):
     caplog.set_level("INFO")
+    chunks, take = [], CompiledSteps.__call__
+    monkeypatch.setattr(CompiledSteps, "__call__", lambda *a: chunks.append(None) or take(*a))
     wanted = [Wants(what), Wants(what)]
     plain, _ = fit(None, SgdConfig(), callbacks=wanted[:1])
     fast, _ = fit(SpeedConfig(compile=True), SgdConfig(), callbacks=wanted[1:])
@@ -252,7 +286,7 @@ def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(caplog, loo
         calls * plain.trainer.global_step / 3
     ]
     assert caplog.text.count("steps are not compiled as long as a ") == 1
-    assert len(looks) == 2  # before and after
+    assert len(chunks) == 2  # before and after
     for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
