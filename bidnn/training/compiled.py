@@ -261,7 +261,7 @@ def needs_plain(
         layers: all of a network's.
         weights: all of them.
         optimizer: theirs.
-        settings: its `settings_of` by which compiled steps update.
+        settings: what `settings_of` said of it when it was new, by which compiled steps update.
 
     Returns:
         None if they would do everything.
@@ -270,9 +270,13 @@ def needs_plain(
         return "the optimiser has a hook"
     if settings_of(optimizer) != settings:
         return "a setting of the optimiser that is not the rate is changed"
-    if any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers):
-        return "a layer has a hook"
-    if any(layer._backward_hooks or layer._backward_pre_hooks for layer in layers):
+    if any(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        for layer in layers
+    ):
         return "a layer has a hook"
     if any(weight._backward_hooks or weight._post_accumulate_grad_hooks for weight in weights):
         return "a weight has a hook"
