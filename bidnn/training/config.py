@@ -220,8 +220,14 @@ def check_paths(loss: Loss, model: NetworkConfig) -> None:
     """A loss that trains self paths or a head needs a network that has them, and the reverse.
 
     Raises:
-        UserError: naming the keys.
+        UserError: naming the keys, or what an own loss does not say of itself.
     """
+    for name in ("self_paths", "incomplete_rows"):
+        if not hasattr(loss, name):
+            raise UserError(
+                f"loss: {type(loss).__name__} does not say {name}; `{name} = False` in the class "
+                "is what a loss says that knows nothing of it"
+            )
     if loss.self_paths != model.self_paths:
         trains = "trains" if loss.self_paths else "does not train"
         raise UserError(

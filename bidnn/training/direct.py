@@ -102,12 +102,24 @@ class Direct:
         """The function's result for these last arguments.
 
         Raises:
-            UserError: if it is compiled anew so often that it is not worth it.
+            UserError: if it is not pure, and cannot be compiled, or so often that it is not worth
+                it.
         """
         if self._again is not None:
             return self._again(changing)
         with noted() as notes:
-            result = self._function(*self._fixed, *changing)
+            try:
+                result = self._function(*self._fixed, *changing)
+            except Exception as error:
+                from torch._dynamo.exc import TorchDynamoException  # a second, seldom needed
+
+                if self._pure or not isinstance(error, TorchDynamoException):
+                    raise
+                why = " ".join(" ".join(str(error).splitlines()[:2]).split())
+                raise UserError(
+                    "speed.compile=true: the loss cannot be compiled; set speed.compile=false "
+                    f"({why})"
+                ) from error
         if self._pure and len(notes.calls) == 1:
             self._again = repeated(notes.calls[0], changing, result)
         elif not self._pure:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
+from bidnn.errors import UserError
 from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring, EmbeddingConfig
+from bidnn.training.config import check_paths
 from tests.training.fitting import run, settings
 
 
@@ -54,3 +57,18 @@ def test_a_run_keeps_what_its_head_learns_and_goes_on_with_it(tmp_path, monkeypa
     for own, other in zip(resumed.weights, alone.weights, strict=True):
         torch.testing.assert_close(own, other, rtol=0, atol=0)
     run(store, settings(0, **more))  # only predicts
+
+
+@pytest.mark.parametrize("lacking", ["self_paths", "incomplete_rows"])
+def test_an_own_loss_says_what_it_needs(lacking):
+    class Own:
+        self_paths = incomplete_rows = False
+
+    check_paths(Own(), NetworkConfig(hdn=2, rep=2))
+    said = {"self_paths": False, "incomplete_rows": False}
+    del said[lacking]
+    silent = type("Silent", (), said)()
+    with pytest.raises(
+        UserError, match=f"loss: Silent does not say {lacking}; `{lacking} = False`"
+    ):
+        check_paths(silent, NetworkConfig(hdn=2, rep=2))

@@ -204,6 +204,17 @@ def test_what_a_loss_counts_is_counted_in_each_step(untranslated):
         steps([0.1] * 64, [torch.rand(256, 3)], lambda _: None)
 
 
+def test_a_loss_that_cannot_be_compiled_is_refused_with_the_reason(untranslated):
+    count = torch.zeros(())
+
+    def counting(call, x):
+        count.add_(1)
+        return squares(call, x)
+
+    with pytest.raises(UserError, match=r"speed\.compile=false \(.*in-place operation"):
+        linear_steps(3, counting)[1]([0.1], [torch.rand(4, 3)], lambda _: None)
+
+
 class Wants(Callback):
     """What somebody may want of a layer or a weight for one epoch, the second of three."""
 
