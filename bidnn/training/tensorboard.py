@@ -68,8 +68,11 @@ class TensorBoard(TensorBoardLogger):
     def sizes(self) -> dict[str, int]:
         """The bytes of each file, by its name below the logger's folder, all of them written."""
         self.save()
-        files = self._root.rglob(EVENTS)
-        return {str(path.relative_to(self._root)): path.stat().st_size for path in files}
+        try:
+            files = list(self._root.rglob(EVENTS))
+            return {str(path.relative_to(self._root)): path.stat().st_size for path in files}
+        except FileNotFoundError:  # somebody removes the folder at this moment
+            return {}
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes metrics, if it still can."""

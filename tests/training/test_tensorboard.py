@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -341,3 +342,15 @@ def test_a_shape_that_is_not_of_the_rows_is_refused(rows, tmp_path, shape, messa
 def test_negative_numbers_are_refused(make):
     with pytest.raises(UserError, match="=-1: must be at least 0"):
         make()
+
+
+def test_a_folder_that_vanishes_while_it_is_listed_has_no_files(tmp_path, monkeypatch):
+    logger = TensorBoard(str(tmp_path), name="", version="tensorboard")
+    logger.log_metrics({"train/loss": 1.0}, 0)
+    assert len(logger.sizes()) == 1
+
+    def gone(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "rglob", gone)
+    assert logger.sizes() == {}
