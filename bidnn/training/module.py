@@ -171,7 +171,7 @@ class TrainingModule(LightningModule):
         Raises:
             DivergedError: if a loss is not finite.
         """
-        self._check(self._watch.look())
+        self._check_losses()
 
     def validation_step(self, batch: Chunk, _: int) -> None:
         """The loss of held-out complete rows, without dropout."""
@@ -198,7 +198,7 @@ class TrainingModule(LightningModule):
                 each time.
         """
         due = self.trainer.global_step - self._looked >= LOOK_STEPS
-        look = self._watch_weights() if due else self.on_validation_start
+        look = self._watch_weights() if due else self._check_losses
         means = self._means("train")  # a GPU is waited for once, here
         look()
         rate = torch.tensor(self.stepper.optimizer.param_groups[0]["lr"])
@@ -350,10 +350,13 @@ class TrainingModule(LightningModule):
         weight = watched_weights(self.model.get_submodule("network"), self._looked)
 
         def look() -> None:
-            self._check(self._watch.look())
+            self._check_losses()
             self._check(weight())
 
         return look
+
+    def _check_losses(self) -> None:
+        self._check(self._watch.look())
 
     def _check(self, lost: str | None) -> None:
         if lost is not None:
