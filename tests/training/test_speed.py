@@ -17,10 +17,6 @@ from bidnn.training import speed as rooms
 from bidnn.training.speed import Bf16, SpeedConfig, choose_threads
 from tests.training.fitting import run, settings
 
-needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler here"
-)
-
 
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match=r"speed\.threads=0"):
