@@ -14,9 +14,9 @@ from bidnn.network import Network
 from bidnn.original.model_file import parameter_order, read_model, write_model
 from bidnn.training.compiled import CompiledSteps
 from bidnn.training.optimizers import SgdConfig
+from tests.needing import needs_compiler
 from tests.reading import arrays
 from tests.reference import Reference
-from tests.training.test_speed import needs_compiler
 
 GOLDEN = Path(__file__).parent / "golden"
 RUNS = ("tied_tanh", "untied_relu")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from lightning.pytorch.callbacks import Callback
 
+from bidnn.architecture import NetworkConfig
 from bidnn.data import sources
 from bidnn.data.formats.npy import read_npy
 from bidnn.data.loaders import ChunkLoader, RowLoader
@@ -13,7 +14,7 @@ from bidnn.data.order import Order, Shuffle
 from bidnn.data.sources import LibsvmSource
 from bidnn.errors import UserError
 from bidnn.model.inference import infer
-from bidnn.model.model import Model, NetworkConfig
+from bidnn.model.model import Model
 from tests.training.fitting import run, settings
 
 

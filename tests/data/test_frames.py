@@ -54,7 +54,7 @@ def test_rows_are_the_same_in_every_container(given):
 @pytest.mark.parametrize(
     "given",
     [
-        np.ma.masked_array(VALUES, mask=[[0, 0], [1, 1], [0, 0]]),
+        np.ma.masked_array(VALUES, mask=[[False] * 2, [True] * 2, [False] * 2]),
         pd.DataFrame(GAPPY),
         pd.DataFrame(GAPPY).astype("Float32"),
         pd.DataFrame({"v": VECTORS}),

@@ -46,7 +46,10 @@ def test_ids_are_texts_or_int64(values, kind, found):
         ([["a"], ["b"]], r"f: id has shape \(2, 1\)"),
         (np.array(["a", None], dtype=object), "f: the id of row 1, counted from 0, is None"),
         (np.array([1, "a"], dtype=object), "f: the id of row 0, counted from 0, is 1"),
-        (np.ma.masked_array([1, 2], mask=[0, 1]), "f: the id of row 1, counted from 0, is masked"),
+        (
+            np.ma.masked_array([1, 2], [False, True]),
+            "f: the id of row 1, counted from 0, is masked",
+        ),
         (np.array([2**63], np.uint64), "f: id 9223372036854775808 is beyond int64"),
         ([b"\xff"], "f: an id is not UTF-8"),
     ],

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from bidnn.programs.processes import own_arguments, program_of_this_process
 from bidnn.training.resuming import Begun
+from tests.needing import needs_compiler
 from tests.programs.running import ROOT, TINY, run, start, succeed
 from tests.reading import arrays
 
@@ -237,7 +237,7 @@ def test_tied_weights_can_be_sharded_over_processes(tmp_path):
     subprocess.run(command, cwd=Path(ROOT), env=environment, timeout=300, check=True)
 
 
-@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no compiler")
+@needs_compiler
 def test_compiled_steps_of_two_processes_are_the_plain_ones(tmp_path):
     found = {}
     for name, more in (("plain", ()), ("fast", ("speed.compile=true",))):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bidnn.programs.quoting import setting
+from tests.needing import needs_compiler
 from tests.programs.running import ROOT, refused, run, start, succeed
-from tests.training.test_speed import needs_compiler
 
 pytestmark = pytest.mark.slow
 TRAIN = "scripts/train.py"

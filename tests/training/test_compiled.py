@@ -16,11 +16,8 @@ from bidnn.training import direct
 from bidnn.training.compiled import CompiledSteps, needs_plain
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, settings_of
 from bidnn.training.speed import Bf16, SpeedConfig
+from tests.needing import needs_compiler
 from tests.training.fitting import run, settings
-
-needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler here"
-)
 
 
 def fit(speed, optimizer, loss=None, epochs=3, callbacks=(), **network):

@@ -278,7 +278,7 @@ class Widget(tqdm):
     """As tqdm's in a notebook, which is red if it is closed short of its end."""
 
     container = "of the parts of the widget"
-    closed: ClassVar = []
+    closed: ClassVar[list] = []
 
     def close(self):
         if not self.disable:
