@@ -11,7 +11,9 @@ from torch import Tensor
 
 def moved(values: Tensor, device: torch.device) -> Tensor:
     """Values on a device; a GPU fetches them when it comes to that, and nobody waits for it."""
-    if device.type == "cuda" and values.device.type == "cpu":
+    if device.type != "cuda":
+        return values.to(device)  # others may read what is not there yet
+    if values.device.type == "cpu":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)
 
@@ -23,9 +25,12 @@ def pinned(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def fetched(values: Tensor) -> Callable[[], Tensor]:
-    """Values that begin their way from a GPU now; called, it waits for them, not for later work."""
+    """Values that begin their way to the processor; called, it waits for them, not for later work.
+
+    Other devices than CUDA's are waited for altogether.
+    """
     if values.device.type != "cuda":
-        return lambda: values
+        return values.detach().cpu
     here = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     here.copy_(values.detach(), non_blocking=True)
     there = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's own

@@ -114,5 +114,10 @@ def _check_size(config: TrainConfig, sizes: tuple[int, int]) -> None:
 def preserved_random() -> Iterator[None]:
     """Leaves torch's random numbers, of every device, as they were."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices=devices):
-        yield
+    apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        if apple is not None:
+            torch.mps.set_rng_state(apple)
