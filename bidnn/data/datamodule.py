@@ -103,6 +103,8 @@ class PairDataModule(LightningDataModule):
         self.one_by_one = False  # whether the loader yields batches, or chunks of them
         self.device = CPU  # where steps are taken
         self.coordinates: NDArray[np.float32] | None = None  # what the diffusion head is to learn
+        self.begun = (-1, 0)  # an epoch, and how many batches of its next chunk were taken
+        self._there: DeviceRows | None = None
         self.shapes: tuple[list[int] | None, list[int] | None] = (None, None)  # as pictures
 
     @classmethod
@@ -161,11 +163,19 @@ class PairDataModule(LightningDataModule):
         """All held-out rows, in order; an empty list without validation."""
         if not len(self.val_rows):
             return []
-        return [RowLoader(self.val_store, self.val_rows, self.batch_size, self._share())]
+        share = self._share()
+        if len(self.val_rows) < share[1]:
+            raise UserError(
+                f"{len(self.val_rows)} rows to validate on are shared by {share[1]} processes; "
+                "hold out more (data.val_fraction), or none: data.val_fraction=0"
+            )
+        return [RowLoader(self.val_store, self.val_rows, self.batch_size, share)]
 
     def _on_device(self) -> DeviceRows | None:
-        """All rows on the GPU that trains, where they fit."""
-        return DeviceRows.of(self.store, self.device) if fits(self.store, self.device) else None
+        """All rows on the GPU that trains, where they fit; once, though loaders are made anew."""
+        if self._there is None and fits(self.store, self.device):
+            self._there = DeviceRows.of(self.store, self.device)
+        return self._there
 
     def _share(self) -> tuple[int, int]:
         trainer = self.trainer
@@ -175,6 +185,10 @@ class PairDataModule(LightningDataModule):
         if self.trainer is None:
             return 0, 0
         taken = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        if not self.one_by_one:
+            taken *= self.batches_per_chunk
+        if self.begun[0] == self.trainer.current_epoch:
+            taken += self.begun[1]
         # Overfitting a few batches means the same ones in every epoch.
         repeats = self.trainer.overfit_batches  # type: ignore[attr-defined]  # set by Trainer
         epoch = 0 if repeats else self.trainer.current_epoch

@@ -1,9 +1,10 @@
 """Batches of rows, many at a time, in the order of an epoch."""
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Chunk:
     weights: rows are rounded after they are scaled, not before.
     """
 
-    __slots__ = ("batch", "coordinates", "first", "present", "second")
+    __slots__ = ("batch", "coordinates", "first", "present", "second", "start")
 
     def __init__(
         self,
@@ -38,6 +39,8 @@ class Chunk:
         batch: int,
         present: Tensor | None = None,
         coordinates: Tensor | None = None,
+        *,
+        start: int = 0,
     ) -> None:
         """Takes rows.
 
@@ -47,9 +50,10 @@ class Chunk:
             batch: rows of one batch.
             present: (rows, 2) bool; None if all rows are complete.
             coordinates: (rows, rep) for the diffusion head; None without one.
+            start: number of the first batch in its epoch, from 0.
         """
         self.first, self.second, self.batch = first, second, batch
-        self.present, self.coordinates = present, coordinates
+        self.present, self.coordinates, self.start = present, coordinates, start
 
     def to(self, device: torch.device) -> "Chunk":
         """The same rows on a device."""
@@ -63,15 +67,19 @@ class Chunk:
         """Itself."""
         return self
 
-    def part(self, rows: slice) -> "Chunk":
-        """Some of the rows."""
-        return self._each(lambda part: part[rows])
+    def batches(self) -> Iterator["Chunk"]:
+        """Each batch, as a chunk of its own."""
+        for number in range(math.ceil(len(self) / self.batch)):
+            rows = slice(number * self.batch, (number + 1) * self.batch)
+            batch = self._each(operator.itemgetter(rows))
+            batch.start += number
+            yield batch
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Chunk":
         known = (
             None if part is None else change(part) for part in (self.present, self.coordinates)
         )
-        return Chunk(change(self.first), change(self.second), self.batch, *known)
+        return Chunk(change(self.first), change(self.second), self.batch, *known, start=self.start)
 
 
 class Numbered:
@@ -80,7 +88,7 @@ class Numbered:
     Compiled steps read each row where it is used, which saves copying them together first.
     """
 
-    __slots__ = ("batch", "coordinates", "masked", "numbers", "rows")
+    __slots__ = ("batch", "coordinates", "masked", "numbers", "rows", "start")
 
     def __init__(
         self,
@@ -90,6 +98,7 @@ class Numbered:
         coordinates: Tensor | None = None,
         *,
         masked: bool,
+        start: int = 0,
     ) -> None:
         """Takes numbers.
 
@@ -99,9 +108,10 @@ class Numbered:
             batch: rows of one batch.
             coordinates: (rows of the chunk, rep) for the diffusion head; None without one.
             masked: whether any row misses a modality.
+            start: number of the first batch in its epoch, from 0.
         """
         self.rows, self.numbers, self.batch = rows, numbers, batch
-        self.coordinates, self.masked = coordinates, masked
+        self.coordinates, self.masked, self.start = coordinates, masked, start
 
     def __len__(self) -> int:
         """Rows of the chunk."""
@@ -110,12 +120,14 @@ class Numbered:
     def to(self, device: torch.device) -> "Numbered":
         """The same, the coordinates on the device, where the rows are already."""
         own = None if self.coordinates is None else moved(self.coordinates, device)
-        return Numbered(self.rows, self.numbers, self.batch, own, masked=self.masked)
+        return Numbered(
+            self.rows, self.numbers, self.batch, own, masked=self.masked, start=self.start
+        )
 
     def gathered(self) -> Chunk:
         """The rows themselves."""
         first, second, present = self.rows.at(self.numbers, masked=self.masked)
-        return Chunk(first, second, self.batch, present, self.coordinates)
+        return Chunk(first, second, self.batch, present, self.coordinates, start=self.start)
 
 
 CPU = torch.device("cpu")
@@ -187,11 +199,11 @@ class ChunkLoader:
             rows: numbers of the rows to draw from, ascending.
             batch_size: rows of a batch, over all processes.
             seed: of the shuffling.
-            place: tells which epoch begins, and how many of its chunks were taken before.
+            place: tells which epoch begins, and how many of its batches were taken before.
             shuffle: see Shuffle.
             share: this process's number and how many there are; each takes its part of every batch.
             on_device: the same rows, where they are on a device.
-            one_by_one: yields the same batches one at a time; `place` counts batches then.
+            one_by_one: yields the same batches one at a time.
             coordinates: (rows of the store, D), what goes with each row.
             device: where the steps are taken.
         """
@@ -217,28 +229,30 @@ class ChunkLoader:
         """One epoch, or what is left of it."""
         chunks: Iterator[Chunk | Numbered] = self._chunks()
         if self.one_by_one:
-            chunks = (batch for chunk in chunks for batch in _split(chunk.gathered()))
+            chunks = (batch for chunk in chunks for batch in chunk.gathered().batches())
         in_memory = isinstance(self.store.first, np.ndarray) and not self.store.mapped
         return chunks if in_memory or self.on_device else ahead(chunks)
 
-    def _pools(self, epoch: int, start: int) -> Iterator[NDArray[np.int64]]:
-        """Those of the order; where nothing else is done meanwhile, begins the next epoch's, too.
+    def draw_ahead(self) -> None:
+        """Begins the next epoch's order, while a GPU takes the last steps of this one.
 
-        A GPU has steps to take then, and would wait for the order when they are done.
+        It would wait for the order when they are done.
         """
-        begun, self._begun = self._begun, None
-        if begun is None or begun[0] != (epoch, start):
-            yield from self.order.pools(epoch, start)
-        else:
-            yield from begun[1]
         if self.on_device:
+            epoch, _ = self.place()
             later = self.order.pools(epoch + 1)
             self._begun = (epoch + 1, 0), chain([next(later)], later)
+
+    def _pools(self, epoch: int, start: int) -> Iterator[NDArray[np.int64]]:
+        """Those of the order, which may have been begun."""
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] != (epoch, start):
+            return self.order.pools(epoch, start)
+        return begun[1]
 
     def _chunks(self) -> Iterator[Chunk | Numbered]:
         process, processes = self.share
         epoch, taken = self.place()
-        taken *= 1 if self.one_by_one else self.batches_per_chunk
         for pool in self._pools(epoch, taken * self.batch_size):
             self.store.check_files()
             batches = len(pool) // self.batch_size
@@ -249,23 +263,25 @@ class ChunkLoader:
                 # Read as the rows lie in the file, drawn from memory.
                 read = np.sort(rows, axis=None)
                 store, rows = self.store.load(read), np.searchsorted(read, rows)
-            for start in range(0, batches, self.batches_per_chunk):
-                part = rows[start : start + self.batches_per_chunk]
+            # A chunk of which some batches were taken before is the shorter for it.
+            whole = self.batches_per_chunk
+            cuts = {0, *range(whole - taken % whole, batches, whole), batches}
+            for low, high in pairwise(sorted(cuts)):
                 known = None
                 if self.coordinates is not None:
-                    own = numbers[start : start + self.batches_per_chunk].ravel()
-                    known = torch.from_numpy(self.coordinates[own])
+                    known = torch.from_numpy(self.coordinates[numbers[low:high].ravel()])
                     let_go(self.coordinates)
-                yield self._chunk(store, part.ravel(), part.shape[1], known)
+                yield self._chunk(store, rows[low:high], known, taken + low)
+            taken += batches
 
     def _chunk(
-        self, store: PairStore, rows: NDArray[np.int64], batch: int, known: Tensor | None
+        self, store: PairStore, rows: NDArray[np.int64], known: Tensor | None, start: int
     ) -> Chunk | Numbered:
-        masked = self.masked
+        masked, batch, rows = self.masked, rows.shape[1], rows.ravel()
         if self.on_device is None:
-            return _gathered(store, rows, batch, known, masked=masked)
+            return _gathered(store, rows, batch, known, masked=masked, start=start)
         there = self.on_device.numbers(rows)
-        return Numbered(self.on_device, there, batch, known, masked=masked)
+        return Numbered(self.on_device, there, batch, known, masked=masked, start=start)
 
 
 class RowLoader:
@@ -294,12 +310,6 @@ class RowLoader:
             yield _gathered(self.store, rows, len(rows), masked=False)
 
 
-def _split(chunk: Chunk) -> Iterator[Chunk]:
-    """The batches of a chunk, each as a chunk of its own."""
-    for start in range(0, len(chunk.first), chunk.batch):
-        yield chunk.part(slice(start, start + chunk.batch))
-
-
 def _gathered(
     store: PairStore,
     rows: NDArray[np.int64],
@@ -307,7 +317,8 @@ def _gathered(
     known: Tensor | None = None,
     *,
     masked: bool,
+    start: int = 0,
 ) -> Chunk:
     first, second = (torch.from_numpy(part) for part in store.take(rows))
     present = torch.from_numpy(store.present[rows]) if masked else None
-    return Chunk(first, second, batch, present, known)
+    return Chunk(first, second, batch, present, known, start=start)

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from bidnn.data.datamodule import PairDataModule
-from bidnn.data.loaders import Chunk, Numbered
+from bidnn.data.loaders import Chunk, ChunkLoader, Numbered
 from bidnn.losses import Loss
 from bidnn.model.description import check_weights, describe_model
 from bidnn.model.fitting import fit_embedding, solve_translations, weigh_translations
@@ -22,7 +22,7 @@ from bidnn.training.diverging import DivergedError, LossWatch, watched_weights
 from bidnn.training.history import History
 from bidnn.training.loggers import count_rows, event_files
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
-from bidnn.training.resuming import check_steps
+from bidnn.training.resuming import check_steps, go_on
 from bidnn.training.speed import SpeedConfig
 from bidnn.training.steps import Stepper, together
 from bidnn.training.sums import Sums, Terms
@@ -87,6 +87,7 @@ class TrainingModule(LightningModule):
         self._sums = {"train": Sums(), "val": Sums()}
         self._watch = LossWatch()
         self._looked = 0  # the step after which weights were last looked at
+        self._taken = 0  # batches of the last epoch that was begun
         self.record: dict[str, Any] = {}  # what the checkpoints say of the run
         self.stopping: dict[str, Any] = {}  # the settings that a callback's stop holds for
         self.history = History()
@@ -140,30 +141,34 @@ class TrainingModule(LightningModule):
             found = self.model.finish.state_dict()
             self._kept = {name: values.clone() for name, values in found.items()}
 
-    def training_step(self, batch: Chunk | Numbered, number: int) -> Terms | None:
+    def training_step(self, batch: Chunk | Numbered, _: int) -> Terms | None:
         """One optimiser step, or one for each batch of the chunk.
 
         Raises:
             DivergedError: if a loss is not finite.
         """
         if self.automatic_optimization:
-            terms = self.stepper.one(batch.gathered(), number)
-            self._add(list(terms), together(terms)[None], batch.batch, number)
+            terms = self.stepper.one(batch.gathered(), batch.start)
+            self._add(list(terms), together(terms)[None], batch)
             loss = terms["loss"].detach()
             self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
             return terms
-        before = number * self._data().batches_per_chunk
-        self._add(*self.stepper.many(batch, before), batch.batch, before)
+        self._add(*self.stepper.many(batch, batch.start), batch)
+        if self.trainer.is_last_batch:
+            loader = self.trainer.train_dataloader
+            assert isinstance(loader, ChunkLoader)
+            loader.draw_ahead()
         return None
 
-    def _add(self, names: list[str], terms: Tensor, rows: int, number: int) -> None:
+    def _add(self, names: list[str], terms: Tensor, batch: Chunk | Numbered) -> None:
         """Adds steps to the epoch's sums; looks at those before, which a GPU may be done with.
 
         Raises:
             DivergedError: if a loss is not finite.
         """
-        losses = self._sums["train"].add(names, terms, rows)
-        self._check(self._watch.add(losses, number, at_once=self.device.type == "cpu"))
+        self._taken = batch.start + len(terms)
+        losses = self._sums["train"].add(names, terms, batch.batch)
+        self._check(self._watch.add(losses, batch.start, at_once=self.device.type == "cpu"))
 
     def on_validation_start(self) -> None:
         """Looks at the last losses, so that nothing is validated by weights that are lost.
@@ -302,7 +307,15 @@ class TrainingModule(LightningModule):
         if averaged:
             self.load_state_dict(own)
         checkpoint["state_dict"] = {**kept, **finish}
-        checkpoint["losses"] = self._sums["train"].state(self._all_gather)
+        batches = (
+            self.trainer.num_training_batches
+            if self.automatic_optimization
+            else self._data().batches
+        )
+        checkpoint["taken"] = self._taken, batches
+        checkpoint["losses"] = None
+        if self._taken < batches:  # otherwise they were logged
+            checkpoint["losses"] = self._sums["train"].state(self._all_gather)
         found = self.trainer.callback_metrics.items()
         checkpoint["metrics"] = {name: value.detach().cpu().clone() for name, value in found}
         checkpoint["run"] = self.record
@@ -326,6 +339,11 @@ class TrainingModule(LightningModule):
         self.history.restore(checkpoint["history"])
         if checkpoint["stopped"] is not None and checkpoint["stopped"] == self.stopping:
             self.trainer.should_stop = True
+        data, chunk = self._data(), self._data().batches_per_chunk
+        self._taken, _ = checkpoint.get("taken", (0, 0))
+        reached = 0 <= self.trainer.max_steps <= checkpoint["global_step"]
+        if not reached and not self.trainer.should_stop:
+            data.begun = go_on(checkpoint, 1 if data.one_by_one else chunk)
         state = checkpoint["state_dict"]
         check_weights("the checkpoint to resume", self.state_dict(), state)
         if checkpoint["global_step"] and not self.model.finish.config.by_network:
@@ -333,14 +351,13 @@ class TrainingModule(LightningModule):
             self._kept = {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}
         if self.speed.compile is None:  # those of earlier versions do not say it
             self.stepper.compiles = checkpoint.get("compiled")
-        chunk = self._data().batches_per_chunk
         check_steps(checkpoint, self.automatic_optimization, chunk)
 
     def _all_gather(self, values: Tensor) -> Tensor:
         """The tensors of all processes, (processes, …)."""
         if self.trainer.world_size == 1:
             return values[None]
-        gathered = self.trainer.strategy.all_gather(values)
+        gathered = self.trainer.strategy.all_gather(values.to(self.device))
         assert isinstance(gathered, Tensor)
         return gathered
 

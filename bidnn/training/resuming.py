@@ -57,10 +57,11 @@ class Begun:
         with readable(path, "checkpoint"):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         try:
+            progress = content["loops"]["fit_loop"]["epoch_progress"]["current"]
             return cls(
                 path,
                 content["run"],
-                content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+                progress["processed"] - cut_short(content),
                 content["global_step"],
                 content["stopped"],
                 content["rows"],
@@ -107,6 +108,47 @@ def read_metrics(folder: Path) -> dict[str, float] | None:
     with readable(path, "metrics"):
         found = json.loads(path.read_text()).items()
         return {str(name): float("nan" if value is None else value) for name, value in found}
+
+
+def cut_short(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether the last epoch ended before all its batches, by `max_steps` or `max_time`, say."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    taken, batches = checkpoint.get("taken", (0, 0))  # which those of earlier versions do not say
+    return bool(taken < batches and progress["processed"] == progress["ready"])
+
+
+def go_on(checkpoint: Mapping[str, Any], chunk: int) -> tuple[int, int]:
+    """Lets a training that came to its end go on after its last epoch, or within it.
+
+    Lightning counts a last epoch as done, wherever it was cut; and where steps are counted, not
+    epochs, it begins the next one where the last one ended.
+
+    Args:
+        checkpoint: Lightning's, with what `TrainingModule` adds; its counters are changed.
+        chunk: batches of a chunk; 1 if there are none.
+
+    Returns:
+        The number of an epoch, and how many batches of its next chunk were taken; (-1, 0) if none
+        was cut.
+    """
+    loops = checkpoint["loops"]["fit_loop"]
+    cut = cut_short(checkpoint)
+    for epochs in loops["epoch_progress"].values():
+        epochs["processed"] -= cut
+        if epochs["completed"] == epochs["ready"]:  # not so in a checkpoint of an epoch's end
+            epochs["completed"] -= 1
+    if not cut:
+        return -1, 0
+    taken, _ = checkpoint["taken"]
+    steps = loops["epoch_loop.batch_progress"]
+    too_many = steps["current"]["ready"] - taken // chunk  # a chunk that was cut counts whole
+    for counted in (steps["current"], steps["total"]):
+        counted.update({name: count - too_many for name, count in counted.items()})
+    steps["is_last_batch"] = False
+    # As at the beginning of an epoch: what was validated on at its end was not its end.
+    validated = loops["epoch_loop.val_loop.batch_progress"]["total"]
+    validated.update(dict.fromkeys(validated, 0))
+    return loops["epoch_progress"]["current"]["processed"], taken % chunk
 
 
 def check_steps(checkpoint: Mapping[str, Any], one_by_one: bool, chunk: int) -> None:

@@ -29,9 +29,10 @@ class Sums:
         self._parts: list[Tensor] = (
             [] if state is None else list(state["steps"])[share[0] :: share[1]]
         )
+        self._over = False  # whether the next step is of another epoch
 
     def state(self, gather: Callable[[Tensor], Tensor]) -> dict[str, Any] | None:
-        """What `__init__` takes.
+        """What `__init__` takes: of the epoch that goes on, or else of the last.
 
         Args:
             gather: gives the tensors of all processes, (processes, …), for that of this one.
@@ -51,15 +52,19 @@ class Sums:
         Returns:
             (steps,) their losses.
         """
+        if self._over:
+            self._parts, self._over = [], False
         self.names, terms = names, terms.detach().float()
+        if self._parts and self._parts[-1].device != terms.device:  # of a checkpoint
+            self._parts = [part.to(terms.device) for part in self._parts]
         self._parts.append(torch.cat([terms, terms.new_ones(len(terms), 1)], dim=1) * rows)
         if len(self._parts) >= 1024:
             self._parts = [torch.cat(self._parts)]
         return terms[:, self.names.index("loss")]
 
     def take(self, device: torch.device) -> Tensor:
-        """The sum of each term, and the rows, since the last call."""
-        parts, self._parts = self._parts, []
-        if not parts:
+        """The sum of each term, and the rows; the next step begins another sum."""
+        over, self._over = self._over, True
+        if over or not self._parts:
             return torch.zeros(len(self.names) + 1, device=device)
-        return torch.cat([part.to(device) for part in parts]).sum(dim=0)
+        return torch.cat([part.to(device) for part in self._parts]).sum(dim=0)

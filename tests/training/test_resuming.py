@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.callbacks import LearningRateMonitor
 
 from bidnn.data import loaders
 from bidnn.data.store import PairStore
@@ -242,6 +243,44 @@ def test_a_run_stopped_within_an_epoch_goes_on_in_the_same_chunks_only(
     assert run(store, config(tmp_path, 2, resume=True)).trainer.current_epoch == 2
     monkeypatch.setattr(loaders, "CHUNK_BATCHES", 3)  # between two epochs it is all the same
     assert run(store, config(tmp_path, 3, resume=True)).trainer.current_epoch == 3
+
+
+@pytest.mark.parametrize("callbacks", [(), (LearningRateMonitor(),)], ids=["chunks", "one by one"])
+@pytest.mark.parametrize("chunk", [64, 4])
+def test_a_run_cut_short_within_an_epoch_goes_on_where_it_was(
+    store, tmp_path, monkeypatch, chunk, callbacks
+):
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", chunk)
+
+    def trained(folder, steps, *, resume=False):
+        made = config(folder, -1, resume=resume, trainer={"max_steps": steps})
+        return run(store, made, callbacks=callbacks)  # six steps an epoch
+
+    alone = trained(tmp_path / "alone", 17)
+    assert trained(tmp_path / "cut", 3).trainer.current_epoch == 1
+    for steps in (5, 11, 12, 17):
+        found = trained(tmp_path / "cut", steps, resume=True)
+        assert found.trainer.global_step == steps
+    assert found.trainer.current_epoch == alone.trainer.current_epoch == 3
+    assert all(map(torch.equal, found.weights, alone.weights))
+    assert found.fitted.metrics == alone.fitted.metrics
+    assert found.fitted.history.epochs == alone.fitted.history.epochs
+
+
+def test_an_epoch_that_was_cut_short_does_not_count(store, tmp_path):
+    def of(steps, **more):
+        return config(tmp_path, 1, trainer={"max_steps": steps}, **more)
+
+    assert run(store, of(4)).trainer.global_step == 4
+    assert run(store, of(99, resume=True)).trainer.global_step == 6
+    assert not fit(of(99, resume=True), store).changed
+
+
+def test_the_sums_of_an_epoch_go_on_where_the_steps_are_taken():
+    sums = Sums({"names": ["loss"], "steps": torch.tensor([[[1.0, 8.0], [2.0, 8.0]]])})
+    sums.add(["loss"], torch.ones(1, 1, device="meta"), rows=8)
+    assert sums.state(lambda own: own)["steps"].device.type == "meta"
+    assert sums.state(lambda own: own)["steps"].shape == (3, 2)
 
 
 def test_the_sums_of_an_epoch_are_kept_of_all_processes():
