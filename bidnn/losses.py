@@ -72,6 +72,15 @@ class LossConfig:
             )
 
     @property
+    def of_a_batch(self) -> list[str]:
+        """The settings by which the rows of a batch depend on each other.
+
+        Several processes do not give the loss of one then: each has a part of the batch, and the
+        mean of their losses is minimised.
+        """
+        return [k for k in ("incomplete_rows", "alignment", "neighbourhood") if getattr(self, k)]
+
+    @property
     def self_paths(self) -> bool:
         """Whether it needs a network with self paths."""
         return bool(self.self_weight)

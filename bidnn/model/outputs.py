@@ -58,7 +58,8 @@ class OutputConfig:
         command: run by the shell after each writing; `{output}` in it, without quotes, is the file
             just written, as is the environment variable BIDNN_OUTPUT; `%e` is the epoch as in
             `path`. None: nothing is run.
-        timeout_s: seconds after which the command and its children are ended, above 0.
+        timeout_s: seconds after which the command and its children are ended, above 0; where
+            several processes train, at most nine tenths of what the others wait for the first.
         on_failure: `warn` logs that the command failed, `stop` ends the training.
     """
 

@@ -19,12 +19,12 @@ from torch.func import functional_call, grad
 from bidnn.data.transfers import moved
 from bidnn.errors import UserError
 from bidnn.training.captured import Captured
-from bidnn.training.direct import Direct, noting
+from bidnn.training.direct import Direct, Restless, noting
 from bidnn.training.optimizers import OptimizerConfig, settings_of
+from bidnn.training.sums import Terms
 
 log = logging.getLogger(__name__)
 
-Terms = dict[str, Tensor]
 Names = tuple[str, ...]
 Objective = Callable[..., Terms]
 # Random numbers as without compiling: a seed means the same masks.
@@ -210,7 +210,7 @@ class CompiledSteps:
     ) -> Tensor:
         rates, *rows = inputs
         assert rates is not None
-        batches = zip(rates, *(_cut(kind, len(rates), self._batch) for kind in rows), strict=True)
+        batches = zip(rates, *(cut(kind, len(rates), self._batch) for kind in rows), strict=True)
         together = []
         for pair in self._rounded:  # others may have changed the weights since the last chunk
             if pair is not None:
@@ -249,35 +249,40 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable
     return call
 
 
-def needs_plain(
-    layers: Sequence[nn.Module],
-    weights: Sequence[nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    settings: list[dict[str, Any]],
-) -> str | None:
-    """What somebody wants of layers, weights or the optimiser that compiled steps would not do.
+def needs_plain(layers: Sequence[nn.Module]) -> str | None:
+    """What somebody wants of a network's layers that compiled code would not do; None if nothing.
 
-    Args:
-        layers: all of a network's.
-        weights: all of them.
-        optimizer: theirs.
-        settings: what `settings_of` said of it when it was new, by which compiled steps update.
-
-    Returns:
-        None if they would do everything.
+    torch does not look for hooks before it calls what it has compiled.
     """
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
-        return "the optimiser has a hook"
-    if settings_of(optimizer) != settings:
-        return "a setting of the optimiser that is not the rate is changed"
-    if any(
+    hooked = any(
         layer._forward_hooks
         or layer._forward_pre_hooks
         or layer._backward_hooks
         or layer._backward_pre_hooks
         for layer in layers
-    ):
-        return "a layer has a hook"
+    )
+    return "a layer has a hook" if hooked else None
+
+
+def needs_plain_update(
+    weights: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    settings: list[dict[str, Any]],
+) -> str | None:
+    """What somebody wants of weights or the optimiser that a compiled update would not do.
+
+    Args:
+        weights: all of a network's.
+        optimizer: theirs.
+        settings: what `settings_of` said of it when it was new, by which compiled steps update.
+
+    Returns:
+        None if it would do everything.
+    """
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "the optimiser has a hook"
+    if settings_of(optimizer) != settings:
+        return "a setting of the optimiser that is not the rate is changed"
     if any(weight._backward_hooks or weight._post_accumulate_grad_hooks for weight in weights):
         return "a weight has a hook"
     return None if all(weight.requires_grad for weight in weights) else "a weight is frozen"
@@ -293,22 +298,39 @@ def _linear(network: nn.Module) -> frozenset[str]:
     )
 
 
-def _cut(part: Tensor | None, count: int, batch: int) -> Sequence[Tensor | None]:
-    """The batches of a chunk; as many times nothing of nothing."""
+def cut(part: Tensor | None, count: int, batch: int) -> Sequence[Tensor | None]:
+    """The first batches of a chunk; as many times nothing of nothing."""
     return [None] * count if part is None else torch.split(part[: count * batch], batch)
 
 
-def compiled_loss(losses: Callable[..., Terms], device: torch.device) -> Callable[..., Terms]:
+def compiled_loss(
+    losses: Callable[..., Terms], device: torch.device, *, pure: bool
+) -> Callable[..., Terms]:
     """The losses of a batch as one compiled function, whose gradients others take.
 
+    Args:
+        losses: of a batch.
+        device: where it is.
+        pure: they are ours, which are not compiled anew all the time.
+
     Raises:
-        UserError: if there is no C++ compiler.
+        UserError: if there is no C++ compiler; of a call, see `Restless.count`.
     """
     check_compiler(device)
     # Otherwise the ninth kind of training in a process would not be compiled at all.
     compiles: Any = torch.compile  # its types do not know the limit
     compiled = compiles(losses, dynamic=False, options=OPTIONS, recompile_limit=256)
-    return lambda *batch: dict(compiled(*batch))
+    if pure:
+        return lambda *batch: dict(compiled(*batch))
+    restless, counted = Restless(), torch._dynamo.utils.counters["stats"]
+
+    def call(*batch: Any) -> Terms:  # noqa: ANN401 — tensors, or None
+        before = counted["unique_graphs"]
+        found = dict(compiled(*batch))
+        restless.count(int(counted["unique_graphs"] > before))
+        return found
+
+    return call
 
 
 def check_compiler(device: torch.device) -> None:

@@ -76,6 +76,31 @@ def noted() -> Iterator[Notes]:
         _notes.reset(before)
 
 
+class Restless:
+    """Counts how often a loss of one's own was compiled, and refuses it if that never ends.
+
+    A number of its own that it changes, its steps, say, is part of what it was compiled for.
+    """
+
+    def __init__(self) -> None:
+        """Has counted nothing."""
+        self._called = self._compiled = 0
+
+    def count(self, compiled: int) -> None:
+        """Counts a call, and how often it was compiled for that.
+
+        Raises:
+            UserError: from the ninth time on, unless there were eight times as many calls.
+        """
+        self._called, self._compiled = self._called + 1, self._compiled + compiled
+        if self._compiled > RESTLESS and self._called < RESTLESS * self._compiled:
+            raise UserError(
+                f"speed.compile=true: in {self._called} steps they were compiled "
+                f"{self._compiled} times, since the loss changes what they depend on, a "
+                "number of its own, say; set speed.compile=false"
+            )
+
+
 class Direct:
     """A compiled function of some tensors that stay the same, and others that change."""
 
@@ -92,7 +117,7 @@ class Direct:
         """
         self._function, self._fixed, self._pure = function, fixed, pure
         self._again: Callable[[Arguments], tuple[Any, ...]] | None = None
-        self._called = self._compiled = 0
+        self._restless = Restless()
 
     def look(self) -> None:
         """The next call looks at everything once more."""
@@ -123,13 +148,7 @@ class Direct:
         if self._pure and len(notes.calls) == 1:
             self._again = repeated(notes.calls[0], changing, result)
         elif not self._pure:
-            self._called, self._compiled = self._called + 1, self._compiled + notes.compiled
-            if self._compiled > RESTLESS and self._called < RESTLESS * self._compiled:
-                raise UserError(
-                    f"speed.compile=true: in {self._called} steps they were compiled "
-                    f"{self._compiled} times, since the loss changes what they depend on, a "
-                    "number of its own, say; set speed.compile=false"
-                )
+            self._restless.count(notes.compiled)
         return result
 
 

@@ -17,6 +17,7 @@ from bidnn.data.sources import SOURCES
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
 from bidnn.files import as_json, held, whole_file
+from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
@@ -42,6 +43,7 @@ from bidnn.training.record import (
 )
 from bidnn.training.resuming import Begun, read_metrics, stopping
 from bidnn.training.signals import taken_over
+from bidnn.training.speed import kept_threads
 from bidnn.training.starting import pair_data, preserved_random, start_model
 from bidnn.training.stepping import why_one_by_one
 from bidnn.training.trainer import build_trainer, check_monitors, trainer_settings
@@ -194,8 +196,7 @@ def _fit(
             write_settings(folder, given)
             named = (name for name, kind in SOURCES.items() if type(config.data) is kind)
             write_record(folder, store, command=command, source=next(named, None))
-        threads = config.speed.set_threads(module.stepper.operations(data.batch_size))
-        with threads, _stoppable(trainer), closed_if_it_fails(loggers):
+        with kept_threads(), _stoppable(trainer), closed_if_it_fails(loggers):
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for callback in everything:
@@ -251,6 +252,15 @@ def _choose_steps(trainer: Trainer, module: TrainingModule, data: PairDataModule
     module.automatic_optimization = data.one_by_one = reason is not None
     if not data.batches:
         return
+    apart = module.loss.of_a_batch if isinstance(module.loss, LossConfig) else []
+    if trainer.world_size > 1 and apart:
+        log.info(
+            "%d processes, each with a part of a batch: by %s the loss is not quite that of one",
+            trainer.world_size,
+            " and ".join(
+                module.words(f"loss.{key}", str(getattr(module.loss, key)).lower()) for key in apart
+            ),
+        )
     if reason is not None:
         log.info("steps one by one, by Lightning's own loop: %s looks at them", reason)
     else:

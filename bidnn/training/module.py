@@ -124,7 +124,11 @@ class TrainingModule(LightningModule):
         return steps
 
     def on_fit_start(self) -> None:
-        """Takes up the metrics of a run that is resumed, which Lightning forgets."""
+        """Takes up the metrics of a run that is resumed, which Lightning forgets, and the threads.
+
+        Lightning sets their number when it has started the other processes.
+        """
+        self.speed.set_threads(self.stepper.operations(self._data().batch_size))
         self.trainer.callback_metrics.update(self._resumed)
 
     def on_train_start(self) -> None:

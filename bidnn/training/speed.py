@@ -55,7 +55,8 @@ class SpeedConfig:
             estimated from the number of steps and their size alone, not from the time that they
             take, so that the same settings give the same bytes; a run that is resumed keeps to
             what it began with.
-        bf16: matrix products in bf16; weights, gradients' sums and the loss stay fp32.
+        bf16: matrix products in bf16; weights, gradients' sums and the loss stay fp32, but for
+            compiled steps' sum of the two gradients of a weight that both directions use.
         threads: of the CPU; null: one, unless a step is large enough to gain by more and
             processors are free: on a busy machine, waiting for each other costs threads more
             than they gain.
@@ -104,19 +105,24 @@ class SpeedConfig:
             fast = device.type == "cpu" and any(has.get(name) for name in BF16_INSTRUCTIONS)
         return fast and operations >= SMALL_STEP
 
-    @contextmanager
-    def set_threads(self, operations: float) -> Iterator[None]:
-        """Sets torch's number of threads for a while.
+    def set_threads(self, operations: float) -> None:
+        """Sets torch's number of threads; several processes share what Lightning says there is.
 
         Args:
             operations: floating-point operations of a step.
         """
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or choose_threads(operations, before))
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        most = torch.get_num_threads()
+        torch.set_num_threads(self.threads or choose_threads(operations, most))
+
+
+@contextmanager
+def kept_threads() -> Iterator[None]:
+    """Leaves torch's number of threads as it was."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_threads(operations: float, most: int) -> int:

@@ -20,7 +20,14 @@ from bidnn.losses import Loss, LossConfig
 from bidnn.model.model import Model
 from bidnn.network import Outputs
 from bidnn.training.advice import Words
-from bidnn.training.compiled import CompiledSteps, compiled_loss, needs_plain, try_compiler
+from bidnn.training.compiled import (
+    CompiledSteps,
+    compiled_loss,
+    cut,
+    needs_plain,
+    needs_plain_update,
+    try_compiler,
+)
 from bidnn.training.optimizers import OptimizerConfig, settings_of
 from bidnn.training.speed import WORTH_S, SpeedConfig
 from bidnn.training.stepping import count_step
@@ -30,7 +37,10 @@ log = logging.getLogger(__name__)
 
 
 class Stepper:
-    """Takes the steps of a training; all ways draw the same random numbers."""
+    """Takes the steps of a training; all ways draw the same random numbers on a processor.
+
+    A chunk that a GPU takes as one graph draws its own, by the seed of its first batch.
+    """
 
     def __init__(
         self,
@@ -76,7 +86,9 @@ class Stepper:
         if self.compiles is None:
             self.compiles = not one_by_one and self._worth_compiling(steps, operations)
         if one_by_one and self.compiles:
-            self._objective = compiled_loss(self._losses, device)
+            self._objective = compiled_loss(
+                self._losses, device, pure=type(self._loss) is LossConfig
+            )
 
     def operations(self, batch_size: int) -> float:
         """Floating-point operations of a step, about."""
@@ -95,7 +107,11 @@ class Stepper:
             number: of the batch in its epoch, from 0.
         """
         self._seed(number)
-        return self._objective(*self._prepared(batch))
+        objective = self._objective
+        if self.compiles and (lacking := needs_plain(self._layers)):
+            self._tell(lacking)
+            objective = self._losses
+        return objective(*self._prepared(batch))
 
     def many(self, chunk: Chunk | Numbered, before: int) -> tuple[list[str], Tensor]:
         """A step for each batch of a chunk.
@@ -118,17 +134,19 @@ class Stepper:
         """Whether the steps of a chunk are compiled, if they should be; all processes agree."""
         if not self.compiles:
             return False
-        lacking = needs_plain(self._layers, self.weights, self.optimizer, self._known)
+        lacking = needs_plain(self._layers) or needs_plain_update(
+            self.weights, self.optimizer, self._known
+        )
         trainer = self._module.trainer
         if not trainer.strategy.reduce_boolean_decision(lacking is None):
-            if not self._told:
-                self._told = True
-                log.info(
-                    "steps are not compiled as long as %s",
-                    lacking or "another process cannot",
-                )
+            self._tell(lacking or "another process cannot")
             return False
         return True
+
+    def _tell(self, lacking: str) -> None:
+        if not self._told:
+            self._told = True
+            log.info("steps are not compiled as long as %s", lacking)
 
     def _worth_compiling(self, steps: int, operations: float) -> bool:
         """Whether steps that nobody asked to be compiled are: ours, with an end that is known."""
@@ -156,9 +174,9 @@ class Stepper:
     ) -> tuple[list[str], Tensor]:
         steps: list[Terms] = []
         schedule = self._schedule()
-        rows = _first(self._prepared(chunk.gathered()), count * chunk.batch)
-        batches = zip(*(_cut(part, count) for part in rows), strict=True)
-        for number, batch in enumerate(batches):
+        rows = self._prepared(chunk.gathered())
+        batches = (cut(part, count, chunk.batch) for part in rows)
+        for number, batch in enumerate(zip(*batches, strict=True)):
             self._seed(before + number)
             steps.append(self._step(*batch))
             self._count_step(schedule)
@@ -262,7 +280,7 @@ class Stepper:
         )
 
     def _average(self, gradients: Tensor) -> None:
-        """In place, over all processes; a row counts as much in each, as with Lightning's DDP."""
+        """In place, over all processes, each of which counts as much, as with Lightning's DDP."""
         torch.distributed.all_reduce(gradients)
         gradients /= self._module.trainer.world_size
 
@@ -308,8 +326,3 @@ def values_of(config: Any) -> list[object]:  # noqa: ANN401 — any dataclass
 def _first(parts: Sequence[Tensor | None], count: int) -> list[Tensor | None]:
     """So many rows of each."""
     return [None if part is None else part[:count] for part in parts]
-
-
-def _cut(part: Tensor | None, count: int) -> Sequence[Tensor | None]:
-    """Equal parts of consecutive rows; as many times nothing of nothing."""
-    return [None] * count if part is None else part.chunk(count)

@@ -13,14 +13,15 @@ from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.losses import LossConfig, Weighting
 from bidnn.training import direct
-from bidnn.training.compiled import CompiledSteps, needs_plain
+from bidnn.training import steps as taken
+from bidnn.training.compiled import CompiledSteps, compiled_loss, needs_plain, needs_plain_update
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig, settings_of
 from bidnn.training.speed import Bf16, SpeedConfig
 from tests.needing import needs_compiler
 from tests.training.fitting import run, settings
 
 
-def fit(speed, optimizer, loss=None, epochs=3, callbacks=(), **network):
+def fit(speed, optimizer, loss=None, epochs=3, callbacks=(), trainer=None, **network):
     generator = np.random.default_rng(0)
     hidden = generator.normal(size=(80, 3))
     parts = [np.tanh(hidden @ generator.normal(size=(3, n))).astype("f4") / 2 for n in (4, 7)]
@@ -33,6 +34,7 @@ def fit(speed, optimizer, loss=None, epochs=3, callbacks=(), **network):
         loss=loss or LossConfig(),
         optimizer=optimizer,
         speed=speed or SpeedConfig(),
+        trainer=trainer,
     )
     found = run(PairStore(*parts, present), config, callbacks=callbacks)
     return found.module, found.fitted.metrics["train/loss"]
@@ -234,11 +236,12 @@ def test_compiled_steps_leave_hooks_and_frozen_weights_to_plain_ones():
     ):
         network = torch.nn.Sequential(torch.nn.Linear(3, 2))
         optimizer = SgdConfig().build(network.parameters())
-        parts = [*network.modules()], [*network.parameters()], optimizer, settings_of(optimizer)
+        layers, parts = [*network.modules()], [[*network.parameters()], optimizer]
+        parts.append(settings_of(optimizer))
         optimizer.param_groups[0]["lr"] = 0.01
-        assert needs_plain(*parts) is None
+        assert (needs_plain(layers), needs_plain_update(*parts)) == (None, None)
         want(network[0], optimizer)
-        assert needs_plain(*parts) is not None
+        assert needs_plain(layers) or needs_plain_update(*parts)
 
 
 def frozen(layer, _):
@@ -291,6 +294,39 @@ def test_what_somebody_wants_of_single_layers_is_done_by_plain_steps(
     assert len(chunks) == 2  # before and after
     for own, other in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+
+
+def test_hooks_of_layers_are_called_by_single_steps_too(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    compiled = []
+    monkeypatch.setattr(
+        taken, "compiled_loss", lambda losses, *_, **__: lambda *b: compiled.append(0) or losses(*b)
+    )
+    wanted = Wants(lambda layer, see: layer.register_forward_hook(lambda *_: see(None)).remove)
+    module, _ = fit(
+        SpeedConfig(compile=True),
+        SgdConfig(),
+        callbacks=[wanted],
+        trainer={"gradient_clip_val": 1.0},
+    )
+    assert module.automatic_optimization
+    assert 3 * len(wanted.seen) == module.trainer.global_step
+    assert len(compiled) == 2 * len(wanted.seen)  # in the epochs before and after
+    assert caplog.text.count("steps are not compiled as long as a layer has a hook") == 1
+
+
+def test_a_loss_that_is_compiled_in_every_single_step_is_refused(monkeypatch):
+    made = torch._dynamo.utils.counters["stats"]
+
+    def compiles(losses, **_):
+        return lambda *batch: made.update(unique_graphs=1) or losses(*batch)
+
+    monkeypatch.setattr(torch, "compile", compiles)
+    loss = compiled_loss(lambda x: {"loss": x}, torch.device("cpu"), pure=False)
+    for _ in range(8):
+        loss(torch.zeros(()))
+    with pytest.raises(UserError, match=r"in 9 steps they were compiled 9 times"):
+        loss(torch.zeros(()))
 
 
 @needs_compiler

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 
 from bidnn.data.store import PairStore
@@ -73,6 +74,22 @@ def test_work_is_time_of_a_processor_that_does_not_idle():
     assert busy >= 0.1 * os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), (2, 2)])
+def test_the_threads_are_ours_although_lightning_sets_them_for_processes(store, asked, threads):
+    class Sees(Callback):
+        by_chunks = True
+
+        def setup(self, trainer, pl_module, stage):  # after Lightning started the processes
+            torch.set_num_threads(3)
+
+        def on_train_start(self, trainer, pl_module):
+            self.seen = torch.get_num_threads()
+
+    sees, before = Sees(), torch.get_num_threads()
+    run(store, settings(1, speed=SpeedConfig(threads=asked)), callbacks=[sees])
+    assert (sees.seen, torch.get_num_threads()) == (threads, before)
+
+
 class Own(LossConfig):
     """A loss that nobody knows to compile."""
 
@@ -86,13 +103,17 @@ def wordless(*_, **__):
 
 
 @pytest.fixture
-def takes(monkeypatch, caplog):
+def store():
+    draw = np.random.default_rng(0).normal(size=(2, 80, 4)).astype("f4")
+    return PairStore(*draw, np.ones((80, 2), dtype=bool))
+
+
+@pytest.fixture
+def takes(store, monkeypatch, caplog):
     """Whether a training of 30 steps compiles them, if each saves ten seconds, and what it says."""
     monkeypatch.setattr(rooms, "SAVED_S", {"cpu": 10.0})
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     caplog.set_level(logging.INFO)
-    draw = np.random.default_rng(0).normal(size=(2, 80, 4)).astype("f4")
-    store = PairStore(*draw, np.ones((80, 2), dtype=bool))
 
     def take(watching=(), **more):
         caplog.clear()

@@ -98,9 +98,9 @@ def check_steps(found, steps):
 DOES = {
     "fast_dev_run": (2, lambda f: check_steps(f, 2)),
     "max_epochs": (3, lambda f: check_steps(f, 18)),
-    "min_epochs": (1, lambda f: check_steps(f, 12)),
+    "min_epochs": (2, lambda f: check_steps(f, 12)),  # below, of a training that would stop
     "max_steps": (5, lambda f: check_steps(f, 5)),
-    "min_steps": (1, lambda f: check_steps(f, 12)),
+    "min_steps": (9, lambda f: check_steps(f, 12)),  # likewise
     "max_time": ("00:00:00:00", lambda f: check_steps(f, 0)),
     "limit_train_batches": (4, lambda f: check_steps(f, 8)),
     "limit_val_batches": (0, lambda f: not any("val/" in k for k in f.fitted.metrics)),
@@ -110,12 +110,29 @@ DOES = {
     "num_sanity_val_steps": (1, lambda f: check_steps(f, 12)),
     "log_every_n_steps": (1, lambda f: f.fitted.metrics["train/loss_step"] > 0),
     "enable_progress_bar": (True, lambda f: f.trainer.progress_bar_callback is not None),
-    "enable_model_summary": (True, lambda f: check_steps(f, 12)),
+    "enable_model_summary": (True, lambda f: any(map(is_summary, f.trainer.callbacks))),
     "accumulate_grad_batches": (3, lambda f: check_steps(f, 4)),
     "precision": ("64-true", lambda f: f.module.dtype == torch.float64),
     "profiler": ("simple", lambda f: "run_training_batch" in f.trainer.profiler.summary()),
-    "detect_anomaly": (True, lambda f: check_steps(f, 12)),
+    "detect_anomaly": (True, lambda f: f.trainer._detect_anomaly),
 }
+
+
+def is_summary(callback):
+    return isinstance(callback, stock.ModelSummary)
+
+
+@pytest.mark.parametrize(
+    ("setting", "steps"), [({}, 6), ({"min_epochs": 3}, 18), ({"min_steps": 8}, 12)]
+)
+def test_a_training_does_not_stop_before_it_may(store, setting, steps):
+    class Stop(Callback):
+        by_chunks = True
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            trainer.should_stop = True
+
+    check_steps(trained(store, 4, callbacks=[Stop()], trainer=setting), steps)
 
 
 @pytest.mark.parametrize("key", DOES)

@@ -6,16 +6,18 @@ import time
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from bidnn.data.datamodule import PairDataModule
 from bidnn.training.compiled import has_compiler
 from bidnn.training.module import TrainingModule
+from bidnn.training.speed import SMALL_STEP, WORTH_S, Bf16, SpeedConfig
 
 log = logging.getLogger(__name__)
 
 SHARE = 0.4
-"""Of a plain step's time that compiled ones save at least (`make bench`: 0.4 to 0.6)."""
-COMPILING_S = 30.0
+"""Of a plain step's time that `speed=fast` saves at least (`make bench`: 0.5 to 0.6)."""
+COMPILING_S = WORTH_S
 """What compiling takes, on a slow machine."""
-WORTH_S = 120.0
+WORTH_A_WORD_S = 120.0
 """What must be saved for a word."""
 
 
@@ -61,7 +63,7 @@ class Hurry(Callback):
             return
         self._said = True
         left = (pl_module.steps() - trainer.global_step) * seconds / steps
-        if SHARE * left - COMPILING_S >= WORTH_S and has_compiler(pl_module.device):
+        if SHARE * left - COMPILING_S >= WORTH_A_WORD_S and _gains(pl_module):
             log.info(
                 "%.3g ms a step, %d minutes of them left; %s takes 0.4 to 0.6 of that, after "
                 "half a minute of compiling, and rounds otherwise",
@@ -69,3 +71,11 @@ class Hurry(Callback):
                 round(left / 60),
                 pl_module.words("speed", "fast"),
             )
+
+
+def _gains(module: TrainingModule) -> bool:
+    """Whether `speed=fast` saves that share: a large step gains by products in bf16, if at all."""
+    operations = module.stepper.operations(PairDataModule.of(module.trainer).batch_size)
+    small = operations < SMALL_STEP
+    fast = SpeedConfig(bf16=Bf16.auto).takes_bf16(operations, module.device)
+    return has_compiler(module.device) and (small or fast)

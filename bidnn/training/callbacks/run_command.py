@@ -15,6 +15,7 @@ from typing import IO
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from torch.distributed.constants import default_pg_timeout
 
 from bidnn.errors import CommandFailedError
 from bidnn.model.command import VARIABLE, fill_command
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LINE_BYTES = 2**16
 LINES = 1000  # of a command that are logged
+SHARE = 0.9
+"""Of the time that other processes wait for the first one, which a command may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class RunCommand(Callback):
             command = fill_command(fill_epoch(self.config.command, epoch))
             if output.exists():
                 log.info("running %s with %s=%s", command, VARIABLE, output)
-                outcome = run_command(command, self.config.timeout_s, output)
+                seconds, limit = self._limit(trainer)
+                outcome = run_command(command, seconds, output, limit)
             else:
                 log.warning("%s is not there, so that output.command is not run", output)
         outcome = trainer.strategy.broadcast(outcome)
@@ -106,14 +110,25 @@ class RunCommand(Callback):
             return
         log.warning("output.command %s; training goes on", outcome.failure)
 
+    def _limit(self, trainer: Trainer) -> tuple[float, str]:
+        """Seconds that a command has, and who says so: other processes wait for the first one."""
+        asked = self.config.timeout_s, "output.timeout_s"
+        if trainer.world_size == 1:
+            return asked
+        patience = getattr(trainer.strategy, "_timeout", default_pg_timeout).total_seconds()
+        return min(asked, (SHARE * patience, f"{SHARE:.0%} of trainer.strategy.timeout"))
 
-def run_command(command: str, timeout_s: float, output: Path) -> Outcome:
+
+def run_command(
+    command: str, timeout_s: float, output: Path, limit: str = "output.timeout_s"
+) -> Outcome:
     """Runs a command by the shell in a session of its own, its output going to the log.
 
     Args:
         command: for `/bin/sh`.
         timeout_s: seconds after which it is ended.
         output: the file that was written, which the environment names.
+        limit: the setting that says so.
 
     Returns:
         How it ended; whatever it left running was ended with it.
@@ -141,7 +156,7 @@ def run_command(command: str, timeout_s: float, output: Path) -> Outcome:
                 f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
             )
     except subprocess.TimeoutExpired:
-        failure = f"was ended after output.timeout_s={timeout_s:g} seconds"
+        failure = f"was ended after {limit}={timeout_s:g} seconds"
     finally:
         if process is not None:
             with suppress(ProcessLookupError):

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from bidnn.architecture import NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.losses import LossConfig
 from bidnn.model.model import Model
+from bidnn.training import speed
 from bidnn.training.callbacks import hurry
 from bidnn.training.callbacks.hurry import Hurry
 from bidnn.training.module import TrainingModule
@@ -54,6 +56,14 @@ def test_it_says_what_is_left_where_compiling_saves_minutes(said):
 )
 def test_else_it_says_nothing(said, seconds, more):
     assert said(seconds, **more) == []
+
+
+@pytest.mark.parametrize(("instructions", "lines"), [({"amx_bf16": True}, 1), ({}, 0)])
+def test_large_steps_gain_by_products_in_bf16_only(said, monkeypatch, instructions, lines):
+    monkeypatch.setattr(hurry, "SMALL_STEP", 0.0)
+    monkeypatch.setattr(speed, "SMALL_STEP", 0.0)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert len(said(11.0)) == lines
 
 
 def test_compiled_steps_are_not_advised_again(said, caplog):

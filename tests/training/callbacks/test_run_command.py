@@ -2,14 +2,17 @@
 
 import logging
 import time
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from bidnn.errors import UserError
 from bidnn.model.command import check_command, fill_command
 from bidnn.model.outputs import OutputConfig
-from bidnn.training.callbacks.run_command import run_command
+from bidnn.training.callbacks.run_command import RunCommand, run_command
 
 OUTPUT = Path("out.npz")
 
@@ -119,3 +122,15 @@ def test_it_has_no_input_and_may_flood(caplog):
             OUTPUT,
         )
     assert outcome.metrics == {"a": 1.0}
+
+
+def test_a_command_takes_no_longer_than_other_processes_wait():
+    def limit(processes, strategy, timeout_s=3600.0):
+        runs = RunCommand(OutputConfig(command="true", timeout_s=timeout_s))
+        return runs._limit(SimpleNamespace(world_size=processes, strategy=strategy))
+
+    impatient = DDPStrategy(timeout=timedelta(seconds=100))
+    assert limit(1, SingleDeviceStrategy()) == (3600.0, "output.timeout_s")
+    assert limit(2, DDPStrategy()) == (0.9 * 1800, "90% of trainer.strategy.timeout")
+    assert limit(2, impatient) == (90.0, "90% of trainer.strategy.timeout")
+    assert limit(2, impatient, 60.0) == (60.0, "output.timeout_s")
