@@ -277,7 +277,7 @@ class BiDNN(Conventions, Shared):
 
         Returns:
             The other modality, (rows, mod2size) or (rows, mod1size), in the units of the training
-            data; for a frame, a frame with its ids.
+            data (of unit length with `scaling=unit`); for a frame, a frame with its ids.
 
         Raises:
             TypeError: unless exactly one modality is given.

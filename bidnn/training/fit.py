@@ -21,7 +21,7 @@ from bidnn.losses import LossConfig
 from bidnn.model.finishing import Centring
 from bidnn.model.fitting import fit_embedding
 from bidnn.model.model import Model
-from bidnn.model.saved import load_bundle
+from bidnn.model.saved import checkpoint_files, load_bundle
 from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import LAST, Checkpoints, WholeCheckpoints
 from bidnn.training.callbacks.together import all_callbacks
@@ -54,6 +54,11 @@ ALONE = threading.RLock()
 """Held by the training that runs: random numbers and threads of torch are the whole process's."""
 
 DECIDING = ("seed", "data", "model", "loss", "optimizer", "scaling", "embedding")
+OF_STEPS = (
+    *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "precision"),
+    *("limit_train_batches", "overfit_batches"),
+)
+"""Settings of the trainer by which steps are others; a run that is resumed keeps them."""
 """What the result of a run depends on, besides how long it is."""
 
 
@@ -142,7 +147,8 @@ def _fit(
     data = pair_data(config, store, validation)
     log.info(store.describe())
     settings = plain_settings({key: getattr(given, key) for key in DECIDING})
-    record = {} if folder is None else describe_run(settings, store)
+    of_steps = {f"trainer.{key}": getattr(given.trainer, key) for key in OF_STEPS}
+    record = {} if folder is None else describe_run(settings | of_steps, store)
     begun: Begun | None = None
     if last is not None and folder is not None:
         begun = Begun.read(last)
@@ -193,6 +199,8 @@ def _fit(
             keep_rows(loggers, [] if begun is None else begun.rows)
             begin(trainer, given, chosen, [] if begun is None else begun.events)
         if folder is not None and first:
+            if last is None and config.trainer.trains:
+                _tell_of_earlier(folder, trainer, words)
             write_settings(folder, given)
             named = (name for name, kind in SOURCES.items() if type(config.data) is kind)
             write_record(folder, store, command=command, source=next(named, None))
@@ -242,6 +250,20 @@ def _checkpoint_to_resume(config: TrainConfig, folder: Path | None) -> Path | No
     raise UserError(
         f"{last}: no checkpoint; hydra.run.dir=FOLDER names the run to resume, and resume=auto "
         "starts where there is none"
+    )
+
+
+def _tell_of_earlier(folder: Path, trainer: Trainer, words: Words) -> None:
+    """Says what becomes of the checkpoints of an earlier run in the same folder."""
+    if not any(path.is_file() for path in checkpoint_files(folder)):
+        return
+    keeps = any(isinstance(c, Checkpoints) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by Trainer
+    log.warning(
+        "%s holds checkpoints of an earlier run, %s; %s goes on with that run, and another folder "
+        "keeps it",
+        folder,
+        "which those of this run replace" if keeps else "which stay, and are not of this run",
+        words("resume", "auto"),
     )
 
 

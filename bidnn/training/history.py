@@ -14,6 +14,8 @@ from bidnn.files import as_json, readable, whole_file
 HISTORY_FILE = "history.json"
 MOST = 512
 """Epochs that are kept: of longer trainings every second, fourth, eighth …, and the last."""
+PASSING = "passing"
+"""An attribute of records of the log that say nothing of what a training has become."""
 SELDOM = "agreement"
 """What is measured after few epochs, which are all kept."""
 
@@ -118,4 +120,5 @@ class _Noting(logging.Handler):
         self.history = history
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.history.warn(record.getMessage())
+        if not getattr(record, PASSING, False):
+            self.history.warn(record.getMessage())

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 OF_A_RUN = ("{settings}", "{folder}")
 """What stands in a logger's settings for what was set for the run, and for its folder."""
+STEP_LOSS = "train/loss_step"
+"""What the module logs of single steps, where somebody looks at these."""
 PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "Trackio": "trackio"}
 
 
@@ -251,3 +253,11 @@ def _lines(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
     csv.DictWriter(text, columns).writerows(rows)
     return text.getvalue().encode()
+
+
+def logged_by_others(trainer: Trainer) -> dict[str, float]:
+    """What callbacks logged of an epoch by Lightning's `log`, which has sent it to the loggers."""
+    if not trainer._results:
+        return {}
+    found = trainer._logger_connector.metrics["callback"]
+    return {name: float(value) for name, value in found.items() if name != STEP_LOSS}

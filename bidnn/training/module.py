@@ -20,7 +20,7 @@ from bidnn.training.advice import SETTINGS, Words
 from bidnn.training.callbacks.checkpoints import take_best
 from bidnn.training.diverging import DivergedError, LossWatch, watched_weights
 from bidnn.training.history import History
-from bidnn.training.loggers import count_rows, event_files
+from bidnn.training.loggers import STEP_LOSS, count_rows, event_files, logged_by_others
 from bidnn.training.optimizers import OptimizerConfig, Schedule, schedule_rate
 from bidnn.training.resuming import check_steps, go_on
 from bidnn.training.speed import SpeedConfig
@@ -155,7 +155,7 @@ class TrainingModule(LightningModule):
             terms = self.stepper.one(batch.gathered(), batch.start)
             self._add(list(terms), together(terms)[None], batch)
             loss = terms["loss"].detach()
-            self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
+            self.log(STEP_LOSS, loss, on_step=True, on_epoch=False, prog_bar=True)
             return terms
         self._add(*self.stepper.many(batch, batch.start), batch)
         if self.trainer.is_last_batch:
@@ -225,7 +225,8 @@ class TrainingModule(LightningModule):
         self.trainer.callback_metrics.update(metrics)
         self.trainer.logged_metrics.update(metrics)
         numbers = {name: float(value) for name, value in metrics.items()}
-        self.history.note(self.current_epoch + (not self._finished), numbers)
+        known = numbers | logged_by_others(self.trainer)
+        self.history.note(self.current_epoch + (not self._finished), known)
         for logger in self.loggers:
             epoch = {"epoch": float(self.current_epoch)}
             logger.log_metrics({**numbers, **epoch}, step=self.trainer.global_step)
@@ -311,11 +312,8 @@ class TrainingModule(LightningModule):
         if averaged:
             self.load_state_dict(own)
         checkpoint["state_dict"] = {**kept, **finish}
-        batches = (
-            self.trainer.num_training_batches
-            if self.automatic_optimization
-            else self._data().batches
-        )
+        by_chunks = not self.automatic_optimization
+        batches = self._data().batches if by_chunks else self.trainer.num_training_batches
         checkpoint["taken"] = self._taken, batches
         checkpoint["losses"] = None
         if self._taken < batches:  # otherwise they were logged
@@ -345,9 +343,8 @@ class TrainingModule(LightningModule):
             self.trainer.should_stop = True
         data, chunk = self._data(), self._data().batches_per_chunk
         self._taken, _ = checkpoint.get("taken", (0, 0))
-        reached = 0 <= self.trainer.max_steps <= checkpoint["global_step"]
-        if not reached and not self.trainer.should_stop:
-            data.begun = go_on(checkpoint, 1 if data.one_by_one else chunk)
+        if not self.trainer.should_stop:
+            data.begun = go_on(checkpoint, 1 if data.one_by_one else chunk, self.trainer.max_steps)
         state = checkpoint["state_dict"]
         check_weights("the checkpoint to resume", self.state_dict(), state)
         if checkpoint["global_step"] and not self.model.finish.config.by_network:

@@ -105,7 +105,9 @@ def check_record(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any])
     settings = now["settings"]
     later = {f"embedding.{name}": value for name, value in LATER.items()}
     before = {key: later[key] for key in later if key in settings} | begun["settings"]
-    keys = [key for key in (before | settings) if key not in MAY_CHANGE]
+    # Those of earlier versions do not say how steps were taken.
+    unsaid = {key for key in settings if key.startswith("trainer.") and key not in before}
+    keys = [key for key in (before | settings) if key not in {*MAY_CHANGE, *unsaid}]
     differ = [key for key in keys if before.get(key) != settings.get(key)]
     if differ:
         was = " ".join(f"{key}={json.dumps(before.get(key))}" for key in differ)

@@ -117,7 +117,7 @@ def cut_short(checkpoint: Mapping[str, Any]) -> bool:
     return bool(taken < batches and progress["processed"] == progress["ready"])
 
 
-def go_on(checkpoint: Mapping[str, Any], chunk: int) -> tuple[int, int]:
+def go_on(checkpoint: Mapping[str, Any], chunk: int, steps: int) -> tuple[int, int]:
     """Lets a training that came to its end go on after its last epoch, or within it.
 
     Lightning counts a last epoch as done, wherever it was cut; and where steps are counted, not
@@ -126,11 +126,14 @@ def go_on(checkpoint: Mapping[str, Any], chunk: int) -> tuple[int, int]:
     Args:
         checkpoint: Lightning's, with what `TrainingModule` adds; its counters are changed.
         chunk: batches of a chunk; 1 if there are none.
+        steps: at most, of the whole training; where none is left, nothing is changed. -1: no limit.
 
     Returns:
         The number of an epoch, and how many batches of its next chunk were taken; (-1, 0) if none
         was cut.
     """
+    if 0 <= steps <= checkpoint["global_step"]:
+        return -1, 0
     loops = checkpoint["loops"]["fit_loop"]
     cut = cut_short(checkpoint)
     for epochs in loops["epoch_progress"].values():
@@ -140,11 +143,11 @@ def go_on(checkpoint: Mapping[str, Any], chunk: int) -> tuple[int, int]:
     if not cut:
         return -1, 0
     taken, _ = checkpoint["taken"]
-    steps = loops["epoch_loop.batch_progress"]
-    too_many = steps["current"]["ready"] - taken // chunk  # a chunk that was cut counts whole
-    for counted in (steps["current"], steps["total"]):
+    chunks = loops["epoch_loop.batch_progress"]
+    too_many = chunks["current"]["ready"] - taken // chunk  # one that was cut counts whole
+    for counted in (chunks["current"], chunks["total"]):
         counted.update({name: count - too_many for name, count in counted.items()})
-    steps["is_last_batch"] = False
+    chunks["is_last_batch"] = False
     # As at the beginning of an epoch: what was validated on at its end was not its end.
     validated = loops["epoch_loop.val_loop.batch_progress"]["total"]
     validated.update(dict.fromkeys(validated, 0))

@@ -228,7 +228,7 @@ def test_a_run_that_took_its_steps_otherwise_is_not_gone_on_with(tmp_path):
     config = settings(2)
     config.run_dir = str(tmp_path)
     run(store, config)
-    config = settings(4, trainer={"gradient_clip_val": 1.0})
+    config = settings(4, trainer={"log_every_n_steps": 1})
     config.run_dir, config.resume = str(tmp_path), True
     with pytest.raises(
         UserError, match="took its steps in chunks, and this one would take them one"

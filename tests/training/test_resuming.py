@@ -16,6 +16,7 @@ from bidnn.data.store import PairStore
 from bidnn.errors import StoppedError, UserError
 from bidnn.model.finishing import EmbeddingConfig
 from bidnn.model.outputs import OutputConfig
+from bidnn.model.saved import load_bundle, run_checkpoint
 from bidnn.training import signals
 from bidnn.training.fit import fit
 from bidnn.training.optimizers import SgdConfig
@@ -203,6 +204,58 @@ def test_the_best_checkpoint_has_seen_the_epoch_that_a_signal_ended(store, tmp_p
     with pytest.raises(StoppedError):
         run(store, config(other, callbacks=best(other)), callbacks=[Stop(epoch)])
     assert best_of(other) == best_of(alone)
+
+
+def test_no_best_checkpoint_of_an_earlier_run_stays_beside_the_last(store, tmp_path, caplog):
+    run(store, config(tmp_path, 2, callbacks=best(tmp_path)))
+    earlier = load_bundle(run_checkpoint(tmp_path)).network.state_dict()
+    assert "earlier run" not in caplog.text
+    later = run(store, config(tmp_path, 3, seed=1)).fitted.model
+    line = "holds checkpoints of an earlier run, which those of this run replace; resume=auto goes"
+    assert caplog.text.count(line) == 1
+    found = load_bundle(run_checkpoint(tmp_path))
+    assert all(map(torch.equal, found.network.parameters(), later.network.parameters()))
+    run(store, config(tmp_path, 2, callbacks=best(tmp_path)))
+    again = load_bundle(run_checkpoint(tmp_path)).network.state_dict()
+    assert all(torch.equal(values, again[name]) for name, values in earlier.items())
+    caplog.clear()
+    run(store, config(tmp_path, 4, callbacks=best(tmp_path), resume=True))
+    assert "earlier run" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("gradient_clip_val", 1e-5), ("accumulate_grad_batches", 3), ("limit_train_batches", 2)],
+)
+def test_steps_are_not_gone_on_with_in_another_way(store, tmp_path, key, value):
+    before = {"gradient_clip_val": 1.0}
+    run(store, config(tmp_path, 1, trainer=before))
+    was = json.dumps(before.get(key))
+    with pytest.raises(UserError, match=rf"begun with trainer\.{key}={was}; set that, or start"):
+        run(store, config(tmp_path, 2, trainer={**before, key: value}, resume=True))
+    run(store, config(tmp_path, 2, trainer=before, resume=True))
+
+
+def test_that_a_signal_came_is_no_warning_of_what_the_run_has_become(store, tmp_path):
+    found = stopped_and_resumed(store, tmp_path, 3)
+    assert not any("SIGTERM" in line for line in found.fitted.history.warnings)
+
+
+def test_what_others_log_is_in_the_history_by_epoch(store, tmp_path):
+    class Logs(Callback):
+        by_chunks = True
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            pl_module.log("mine/epoch", float(trainer.current_epoch))
+
+        def on_validation_epoch_end(self, trainer, pl_module):
+            pl_module.log("mine/held", 10.0 + trainer.current_epoch)
+
+    found = run(store, config(tmp_path, 3), callbacks=[Logs()]).fitted
+    columns = found.history.columns()
+    assert columns["mine/epoch"] == [0.0, 1.0, 2.0]
+    assert columns["mine/held"] == [10.0, 11.0, 12.0]
+    assert found.metrics["mine/epoch"] == 2.0
 
 
 def test_a_checkpoint_is_gone_on_with_under_its_own_settings_only(store, tmp_path):

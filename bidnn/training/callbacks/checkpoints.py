@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from bidnn.errors import UserError
 from bidnn.files import check_room, check_writable, whole_file
 from bidnn.model.saved import read_checkpoint
+from bidnn.training.history import PASSING
 from bidnn.training.record import METRICS_FILE
 from bidnn.training.signals import end, take
 
@@ -109,11 +111,12 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
         self._kept = "no checkpoint of this run yet"
         self._signal: int | None = None
+        self._earlier: int | None = None  # when the best checkpoint of an earlier run was written
         self.also_every_n_epochs = 0  # the interval of the outputs
         self._trains = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds out at once whether checkpoints can be written.
+        """Finds out at once whether checkpoints can be written, and what is there already.
 
         Raises:
             OSError: if they cannot, or there is no room for two.
@@ -126,6 +129,9 @@ class Checkpoints(Checkpoint):
 
         if self.path.is_file():
             self._kept = f"the last whole checkpoint is {self.path}"
+        self._earlier = None
+        if trainer.ckpt_path is None and self._best.is_file():
+            self._earlier = self._best.stat().st_mtime_ns
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on it can stop between batches; Lightning took SIGTERM just before."""
@@ -177,6 +183,10 @@ class Checkpoints(Checkpoint):
         """Whatever comes now, no batch will end any more."""
         self._trains = False
 
+    @property
+    def _best(self) -> Path:
+        return self.path.with_name("best.ckpt")
+
     def _is_due(self) -> bool:
         return bool(self.every_s) and time.monotonic() - self._saved_at >= self.every_s
 
@@ -189,6 +199,12 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Trainer
             return
+        if trainer.is_global_zero and self._earlier is not None:
+            # Whoever uses the run's folder would take an earlier run's for this one's.
+            with suppress(FileNotFoundError):
+                if self._best.stat().st_mtime_ns == self._earlier:
+                    self._best.unlink()
+            self._earlier = None
         trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
         files = trainer.strategy.checkpoint_io
@@ -213,7 +229,8 @@ class Checkpoints(Checkpoint):
             end(number, self._kept.replace("is of now", "is the last"))
         self._signal = number
         name = signal.Signals(number).name
-        log.warning("%s: saves a checkpoint and stops; once more: stops at once", name)
+        how = "saves a checkpoint and stops; once more: stops at once"
+        log.warning("%s: %s", name, how, extra={PASSING: True})
 
 
 def take_best(trainer: Trainer, module: LightningModule) -> None:
