@@ -80,15 +80,16 @@ def _read_table(path: Path, array: str) -> Vectors:
 
     table = open_table(str(path))
     table.check_column(array, "--array")
-    check_vectors(table.schema.field(array).type, f"{path}, column {array}")
+    check_vectors(table.schema.field(array).type, f"{table.files[0]}, column {array}")
     there = [name if name in table.schema.names else None for name in ("id", "label")]
     names = read_names(table, *there)
     marks = [name for name in ("present_first", "present_second") if name in table.schema.names]
     parts: list[NDArray[np.float32]] = []
     flags: list[NDArray[np.bool_]] = []
     rows, size = 0, None
-    for batch in table.batches([array, *marks]):
+    for file, batch in table.batches_by_file([array, *marks]):
         where = partial(_row, rows)
+        check_vectors(batch.column(array).type, f"{file}, column {array}")
         values, known = vectors(batch.column(array), size, f"{path}, column {array}", where)
         if not known.all():
             raise UserError(

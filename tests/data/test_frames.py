@@ -59,6 +59,7 @@ def test_rows_are_the_same_in_every_container(given):
         pd.DataFrame(GAPPY).astype("Float32"),
         pd.DataFrame({"v": VECTORS}),
         pd.Series([np.array([1.5, 2.0]), np.nan, (7.0, 8.0)]),
+        pd.Series(list(GAPPY)),
         pl.DataFrame({"v": VECTORS}),
         pl.DataFrame({"v": VECTORS}, schema={"v": pl.Array(pl.Float32, 2)}),
         pl.DataFrame({"x": [1.5, None, 7.0], "y": [2.0, None, 8.0]}),
@@ -108,7 +109,10 @@ def test_an_index_that_pandas_made_names_nothing_and_a_cut_of_it_does():
             pd.DataFrame({"v": [[1.0], [1.0, 2.0]]}),
             "column v, row 1, counted from 0: a vector of 2",
         ),
-        (pl.DataFrame({"v": [[1.0], [None]]}), "column v, row 1, counted from 0: a null inside"),
+        (
+            pl.DataFrame({"v": [[1.0, 2.0], [None, 2.0]]}),
+            "column v, row 1, counted from 0: a null inside",
+        ),
     ],
 )
 def test_a_column_that_is_no_feature_is_named(given, match):

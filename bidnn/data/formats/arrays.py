@@ -2,7 +2,7 @@
 
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,13 +105,19 @@ def store_arrays(
 _MODALITIES = ("first", "second")
 
 
-def fill_absent(given: Sequence[Any], sizes: tuple[int, int] | None, name: str) -> list[Any]:
+def fill_absent(
+    given: Sequence[Any],
+    sizes: tuple[int, int] | None,
+    name: str,
+    empty: Collection[str] = (),
+) -> list[Any]:
     """Both modalities, NaN that takes no memory for one that is None.
 
     Args:
         given: (rows, mod1size) and (rows, mod2size), at most one of them None.
         sizes: columns of both, of a trained model; None in a training.
         name: for messages.
+        empty: of `first` and `second`, what is None because not one of its vectors is there.
 
     Raises:
         UserError: if one is needed, as in a training.
@@ -120,10 +126,12 @@ def fill_absent(given: Sequence[Any], sizes: tuple[int, int] | None, name: str) 
     filled = []
     for column, values in enumerate(given):
         if values is None and sizes is None:
+            part = _MODALITIES[column]
+            what = f"not one vector of {part}" if part in empty else f"no {part}"
             raise UserError(
-                f"{name}: has no {_MODALITIES[column]}, and to learn from, to compare and to "
-                "convert rows both modalities are needed; one alone is for `bidnn embed`, and for "
-                "transform and translate"
+                f"{name}: has {what}, and to learn from, to compare and to convert rows both "
+                "modalities are needed; one alone is for `bidnn embed`, and for transform and "
+                "translate"
             )
         absent = sizes is not None and np.broadcast_to(np.float32(np.nan), (rows, sizes[column]))
         filled.append(absent if values is None else values)

@@ -176,7 +176,7 @@ def _store(
         given.append(map_array(folder / f"{part}.matrix", np.float32, (rows, size)))
         flags = np.fromfile(folder / f"{part}.present", np.bool_).reshape(rows, 2)
         present[:, number] = flags[:, 0 if ignore_zeroes else 1]
-    first, second = fill_absent(given, sizes, name)
+    first, second = fill_absent(given, sizes, name, meta["sizes"])
     lists = {}
     for key in ("label", "id"):
         with suppress(FileNotFoundError):

@@ -12,16 +12,22 @@ from bidnn.data.formats.converted import Where
 from bidnn.errors import UserError
 
 
+def is_vectors(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of numbers."""
+    kind = getattr(kind, "storage_type", kind)
+    return is_list(kind) and (
+        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+    )
+
+
 def check_vectors(kind: pa.DataType, name: str) -> None:
-    """Refuses a column that is none of vectors.
+    """Refuses a column that is none of vectors; of nulls alone, it is one that lacks them all.
 
     Raises:
         UserError: naming its type.
     """
     kind = getattr(kind, "storage_type", kind)
-    if is_list(kind) and (
-        pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
-    ):
+    if is_vectors(kind) or pa.types.is_null(kind.value_type if is_list(kind) else kind):
         return
     what = "text" if is_text(kind) else f"of type {kind}"
     raise UserError(f"{name}: {what}, not vectors; a column of lists of numbers is needed")
@@ -30,10 +36,11 @@ def check_vectors(kind: pa.DataType, name: str) -> None:
 def vectors(
     column: pa.Array, size: int | None, name: str, where: Where
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The vectors in a part of a column, without those that are null.
+    """The vectors in a part of a column, without those that are null as a whole or in all values.
 
     Args:
-        column: lists of numbers, of fixed or variable size.
+        column: lists of numbers, of fixed or variable size; or of a type that has but nulls, as it
+            is written where there is no vector.
         size: how long each must be; None: as the first is.
         name: the column, for messages.
         where: names a row of the part.
@@ -42,10 +49,17 @@ def vectors(
         (those that are there, size) and (rows,) whether it is there.
 
     Raises:
-        UserError: if they are of two lengths, or one holds a null.
+        UserError: if it is none of vectors, they are of two lengths, or one holds a null beside
+            numbers.
     """
+    check_vectors(column.type, name)
+    if pa.types.is_null(column.type):
+        return np.zeros((0, size or 0), np.float32), np.zeros(len(column), np.bool_)
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
+    if pa.types.is_null(column.type.value_type):
+        fixed = pa.types.is_fixed_size_list(column.type)
+        column = column.cast(pa.list_(pa.float32(), column.type.list_size if fixed else -1))
     there = column.is_valid().to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(there)
     if pa.types.is_fixed_size_list(column.type):
@@ -62,15 +76,21 @@ def vectors(
             f"{size}; all need the same length"
         )
     values = column.flatten()
-    if values.null_count:
-        place = int(np.argmin(values.is_valid().to_numpy(zero_copy_only=False)))
-        raise UserError(
-            f"{name}, {where(rows[place // (size or 1)])}: a null inside of its vector; a missing "
-            "modality is null as a whole"
-        )
     with np.errstate(over="ignore"):  # what is infinite then is refused by name
         flat = values.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return flat.reshape(len(rows), size or 0), there
+    found = flat.reshape(len(rows), size or 0)
+    if not values.null_count:
+        return found, there
+    known = values.is_valid().to_numpy(zero_copy_only=False).reshape(found.shape)
+    some, every = known.any(axis=1), known.all(axis=1)
+    if (some != every).any():
+        raise UserError(
+            f"{name}, {where(rows[np.argmax(some != every)])}: a null inside of its vector, beside "
+            "numbers; a missing modality is null as a whole, or in all of its values"
+        )
+    there = there.copy()
+    there[rows[~some]] = False  # as pandas writes NaN in a column of objects
+    return found[some], there
 
 
 def labels(column: pa.Array, name: str) -> NDArray[np.str_]:

@@ -52,12 +52,16 @@ class TableFiles:
             UserError: if a file is damaged, or lacks a column.
             OSError: if one cannot be read.
         """
+        for _, batch in self.batches_by_file(columns):
+            yield batch
+
+    def batches_by_file(self, columns: Sequence[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
+        """As `batches`, each with the file that it is from, which may have types of its own."""
         for path in self.files:
             _check_columns(str(path), _schema(path), columns)
-            if is_parquet(path):
-                yield from _parquet_batches(path, columns)
-            else:
-                yield from _arrow_batches(path, columns)
+            read = _parquet_batches if is_parquet(path) else _arrow_batches
+            for batch in read(path, columns):
+                yield path, batch
 
 
 def open_table(path: str) -> TableFiles:

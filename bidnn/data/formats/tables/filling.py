@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bidnn.data.ahead import ahead
 from bidnn.data.formats.converted import Columns, Where, check_rows, write_end
 from bidnn.data.formats.matrix_file import MatrixFile
-from bidnn.data.formats.tables.columns import vectors
+from bidnn.data.formats.tables.columns import check_vectors, vectors
 from bidnn.data.formats.tables.files import TableFiles
 from bidnn.data.formats.tables.rows import Joined, Names, join, read_names
 from bidnn.errors import UserError
@@ -60,12 +60,13 @@ def _read_vectors(
 
     def checked() -> Iterator[tuple[NDArray[np.int64], dict[str, tuple[Any, Any]]]]:
         nonlocal rows
-        for batch in ahead(table.batches(list(dict.fromkeys(parts.values())))):
+        for path, batch in ahead(table.batches_by_file(list(dict.fromkeys(parts.values())))):
             here = np.arange(rows, rows + len(batch))
             here = here if places is None else places[here]
             where = _naming(joined.names, here, rows)
             found = {}
             for part, column in parts.items():
+                check_vectors(batch.column(column).type, f"{path}, column {column}")
                 name = f"{table.name}, column {column}"
                 values, there = vectors(batch.column(column), size[part], name, where)
                 size[part] = values.shape[1] or size[part]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bidnn.data.formats.tables.columns import is_vectors
 from bidnn.data.formats.tables.files import TableFiles, arrow_reader, is_parquet, record_batches
 from bidnn.data.shards import Shards
 
@@ -48,7 +49,8 @@ def map_columns(table: TableFiles, columns: Sequence[str]) -> dict[str, MappedCo
 
     Returns:
         Each column; None where one has to be copied after all: of parquet, compressed, of vectors
-        that are null and take no room, or of two lengths or types, or with a null inside.
+        that are null and take no room, or of two lengths or types, or with a null inside; or is
+        of another type in a file, such as null.
 
     Raises:
         OSError: if a file cannot be read.
@@ -95,10 +97,12 @@ def _lying(column: pa.Array, whole: NDArray[np.uint8], start: int) -> _Lying | N
     """The matrix that a part of a column is in the file, and which rows are there.
 
     Args:
-        column: lists of numbers.
+        column: lists of numbers, if it can be mapped.
         whole: the file.
         start: the address at which pyarrow has it.
     """
+    if not is_vectors(column.type):
+        return None
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     rows, values = len(column), column.values

@@ -107,7 +107,8 @@ def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:
     for column, where, option in ((first, one, "first"), (second, tables[-1], "second")):
         if column is not None:
             where.check_column(column, f"data.{option}")
-            check_vectors(where.schema.field(column).type, f"{where.name}, column {column}")
+            kind = where.schema.field(column).type
+            check_vectors(kind, f"{where.files[0]}, column {column}")
     everywhere = [name for table in tables for name in table.schema.names]
     if label == "label" and label not in everywhere:
         label = None
