@@ -97,19 +97,42 @@ def same_ids(first: Rows | None, second: Rows | None) -> NDArray[Any] | None:
     """The ids of both modalities of the same rows, unchecked; None if neither has any.
 
     Raises:
-        UserError: naming the first row in which they differ, and the way out.
+        UserError: naming the first row in which they differ, or how many they share if they are not
+            as many, and the way out.
     """
     given = [rows for rows in (first, second) if rows is not None]
     known = [rows.ids for rows in given if rows.ids is not None]
-    if len(known) == 2 and len(known[0]) == len(known[1]):
-        for row, pair in enumerate(zip(known[0].tolist(), known[1].tolist(), strict=True)):
+    if len(known) < 2:
+        return known[0] if known else None
+    one, other = (ids.tolist() for ids in known)
+    if len(one) == len(other):
+        for row, pair in enumerate(zip(one, other, strict=True)):
             if pair[0] != pair[1]:
                 raise UserError(
                     f"first and second: row {row}, counted from 0, is {pair[0]!r} in one and "
-                    f"{pair[1]!r} in the other; bring both into one order, in pandas by "
-                    "second.reindex(first.index), which leaves rows of NaN where second is missing"
+                    f"{pair[1]!r} in the other; {_one_order(one, other)}"
                 )
-    return known[0] if known else None
+    elif not set(one).isdisjoint(other):
+        raise UserError(
+            f"first and second: {len(one)} rows and {len(other)}, of which "
+            f"{len(set(one).intersection(other))} have ids that are in both; "
+            f"{_one_order(one, other)}"
+        )
+    return known[0]
+
+
+def _one_order(first: list[Any], second: list[Any]) -> str:
+    """How pandas brings rows of these ids into one order, and loses none."""
+    if set(second) <= set(first) or set(first).isdisjoint(second):
+        return (
+            "bring both into one order, in pandas by second.reindex(first.index), which leaves "
+            "rows of NaN where second is missing"
+        )
+    return (
+        "bring both into one order with all ids, in pandas by both = first.index.union("
+        "second.index), first.reindex(both) and second.reindex(both), which leave rows of NaN "
+        "where one is missing"
+    )
 
 
 def check_columns(rows: Rows, names: Sequence[str] | None, name: str) -> None:

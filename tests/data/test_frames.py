@@ -134,6 +134,36 @@ def test_modalities_whose_ids_differ_are_refused_with_the_way_to_join_them():
     assert same_ids(None, as_rows(VALUES, "second")) is None
 
 
+@pytest.mark.parametrize("names", [["a", "c", "d"], ["c", "d"], ["e", "c", "d", "a"]])
+def test_frames_that_share_some_ids_are_refused_with_the_way_to_keep_all(names):
+    first = pd.DataFrame(VALUES, index=["a", "b", "c"])
+    second = pd.DataFrame(np.resize(VALUES, (len(names), 2)), index=names)
+    with pytest.raises(UserError, match=r"; bring both into one order with all ids, .*") as caught:
+        same_ids(as_rows(first, "first"), as_rows(second, "second"))
+    count = f"3 rows and {len(names)}, of which {len({'a', 'c'}.intersection(names))} have ids"
+    assert (count in str(caught.value)) == (len(names) != 3)
+    assert "first.reindex(both) and second.reindex(both)" in str(caught.value)
+    both = first.index.union(second.index)
+    joined = [as_rows(first.reindex(both), "first"), as_rows(second.reindex(both), "second")]
+    assert same_ids(*joined).tolist() == sorted({"a", "b", "c", *names})
+    there = [~np.isnan(rows.values).all(axis=1) for rows in joined]
+    assert [int(found.sum()) for found in there] == [3, len(names)]
+
+
+def test_frames_of_which_one_lacks_rows_or_that_share_none_are_told_so():
+    first = pd.DataFrame(VALUES, index=["a", "b", "c"])
+    part = as_rows(first.loc[["c", "a"]], "second")
+    words = (
+        r"3 rows and 2, of which 2 have ids that are in both; .* by second.reindex\(first.index\)"
+    )
+    with pytest.raises(UserError, match=words):
+        same_ids(as_rows(first, "first"), part)
+    with pytest.raises(UserError, match="one order with all ids"):
+        same_ids(part, as_rows(first, "second"))
+    apart = as_rows(first.set_axis(["x", "y", "z"]).loc[["x"]], "second")
+    assert same_ids(as_rows(first, "first"), apart).tolist() == ["a", "b", "c"]
+
+
 def test_columns_of_other_names_or_in_another_order_are_refused():
     rows = as_rows(pl.DataFrame(columns(VALUES)), "first")
     check_columns(rows, ("x", "y"), "first")
