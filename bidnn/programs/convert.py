@@ -39,4 +39,4 @@ def run(config: ConvertConfig) -> None:
     ]
     if form.source == "libsvm":
         settings += [f"data.mod1size={store.mod1size}", f"data.mod2size={store.mod2size}"]
-    log.info("written; to train on it: python scripts/train.py %s", " ".join(settings))
+    log.info("written; to train on it: bidnn train %s", " ".join(settings))

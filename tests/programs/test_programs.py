@@ -367,7 +367,7 @@ def test_a_conversion_says_how_to_train_on_it(features):
     for name in ("rows.npz", "rows.npy", "rows.txt", "my, own's/a=1 é.npz"):
         (output,) = shlex.split(typed_setting("output.path", str(features / name)))
         said = succeed("scripts/convert.py", *rows, output).err
-        command = re.search(r"to train on it: python scripts/train\.py (.*)", said)
+        command = re.search(r"to train on it: bidnn train (.*)", said)
         (features / "out.npy").unlink()
         succeed(TRAIN, *shlex.split(command[1]), *trained, cwd=features)
         np.testing.assert_array_equal(arrays(features / "out.npy"), before)
