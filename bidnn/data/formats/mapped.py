@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def open_mapped(
         What `fill` said; None if the folder is gone again.
 
     Raises:
-        OSError: if it cannot be written; nothing is left behind then.
+        OSError: if it cannot be written; nothing is left behind then, nor if `fill` raises.
     """
     meta = read_meta(folder)
     if meta is not None:
@@ -44,8 +45,13 @@ def open_mapped(
     if folder.is_dir():
         log.warning("%s: damaged, or changed since it was made; it is made anew", folder)
         shutil.rmtree(folder)
-    with whole_folder(folder) as temporary:
-        write_meta(temporary, fill(temporary))
+    try:
+        with whole_folder(folder) as temporary:
+            write_meta(temporary, fill(temporary))
+    except BaseException:
+        with suppress(OSError):  # there is another in it
+            folder.parent.rmdir()
+        raise
     remove_leftovers(folder.parent)
     for other in folder.parent.iterdir():
         if not other.name.startswith((origin, ".")):
