@@ -126,8 +126,11 @@ def _of_tables(
     path: str, wanted: list[str], says: Mapping[str, str]
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Columns of the files of a table, and those that one of them lacks."""
+    import pyarrow as pa  # so late: it takes a tenth of a second
+
     from bidnn.data.formats.tables.columns import check_ids, ids
     from bidnn.data.formats.tables.files import open_table
+    from bidnn.data.formats.tables.rows import check_alike
 
     table = open_table(path)
     for file in table.files:
@@ -142,16 +145,22 @@ def _of_tables(
     lacks = [name for name in wanted if name not in table.schema.names]
     if lacks:
         return {}, lacks
-    check_ids(table.schema.field("id").type, f"{path}, column id")
+    if not pa.types.is_null(table.schema.field("id").type):
+        check_ids(table.schema.field("id").type, f"{path}, column id")
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
+    files: list[Path] = []
     rows = 0
-    for batch in table.batches(wanted):
+    for file, batch in table.batches_by_file(wanted):
+        if len(batch):  # of a file without rows, the type may be null
+            check_ids(batch.column("id").type, f"{file}, column id")
+        files.append(file)
         known = ids(batch.column("id"), path, rows)
         parts["id"].append(known if known.dtype.kind == "U" else known.astype(np.int64))
         if "fingerprint" in wanted:
             values = batch.column("fingerprint").to_numpy(zero_copy_only=False)
             parts["fingerprint"].append(values.astype(np.int64))
         rows += len(batch)
+    check_alike(zip(files, parts["id"], strict=True))
     empty = {"id": np.zeros(0, np.str_), "fingerprint": np.zeros(0, np.int64)}
     joined = {n: np.concatenate(found) if found else empty[n] for n, found in parts.items()}
     return joined, []

@@ -4,6 +4,7 @@ import base64
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
@@ -12,7 +13,10 @@ from pyarrow.parquet import encryption
 from bidnn.data.formats.arrays import read_npz
 from bidnn.data.formats.matlab import read_mat
 from bidnn.data.formats.npy import read_npy
+from bidnn.data.formats.tables.files import open_table
+from bidnn.data.formats.tables.rows import joined_files
 from bidnn.data.sources import LibsvmSource, TableSource
+from bidnn.programs.only_new import Earlier
 from tests.data.formats.tables import ROWS, hugging_face, opened, table_of
 from tests.programs.disks import small_disk
 
@@ -29,6 +33,10 @@ def bad(name, tmp_path, rows):
         settings["label"] = "labl"
     elif name == "no such columns":
         table = table.rename_columns(["id", "label", "text_emb", "img_emb"])
+        table = table.append_column("words", pa.array([["a"]] * ROWS))
+        table = table.append_column("path", pa.array(["a"] * ROWS, pa.large_string()))
+    elif name == "no vectors":
+        table = table.select(["id", "label"])
     elif name == "text":
         settings["first"] = "id"
     elif name == "numbers":
@@ -83,7 +91,8 @@ def bad(name, tmp_path, rows):
         ("misspelt", r"data.first=frist: .*bad.parquet has no column frist; did you mean first\?"),
         ("misspelt id", r"data.id=idd: .* did you mean id\?"),
         ("misspelt label", r"data.label=labl: .* did you mean label\?"),
-        ("no such columns", r"no column first or second; .* such as text_emb, img_emb"),
+        ("no such columns", r"no column first or second; .* such as text_emb, img_emb$"),
+        ("no vectors", r"no column first or second; .* those of vectors, of which it has none$"),
         ("text", r"bad.parquet, column id: text, not vectors"),
         ("numbers", r"bad.parquet, column label: of type int64, not vectors"),
         ("lists of text", r"column words: of type list<.*string>, not vectors"),
@@ -109,8 +118,7 @@ def test_a_bad_table_is_one_line_with_its_place(rows, tmp_path, name, match):
     with pytest.raises(ValueError, match=match) as caught:
         TableSource(**settings).open(None)
     assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("meta.json"))
-    assert not list(tmp_path.rglob("*.part"))
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.parquet"]
 
 
 class Keys(encryption.KmsClient):
@@ -170,6 +178,70 @@ def test_tables_that_cannot_be_joined_are_refused(rows, tmp_path):
     parquet.write_table(table_of(rows).drop_columns("id"), other)
     with pytest.raises(ValueError, match=r"data.id=id: .*other.parquet has no column id"):
         opened(one, second_path=str(other))
+    parquet.write_table(table_of(rows).select(["id", "second"]).rename_columns(["vid", "v"]), other)
+    words = (
+        r"data.id=id: .*other.parquet has no .* one name: rename one of its columns vid, v to id"
+    )
+    with pytest.raises(ValueError, match=words):
+        opened(one, second_path=str(other), second="v")
+    with pytest.raises(ValueError, match=words):
+        joined_files(open_table(str(one)), open_table(str(other)), "id")
+    words = r"data.id=vid: .*one.parquet has no .* rename one of its columns id, label, .* to vid"
+    with pytest.raises(ValueError, match=words):
+        opened(one, second_path=str(other), second="v", id="vid")
+    with pytest.raises(ValueError, match=r"data.id=idd: .*one.parquet .* did you mean id\?"):
+        opened(one, second_path=str(other), second="v", id="idd")
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_ids_of_a_folder_that_are_texts_and_numbers_are_refused(rows, tmp_path, form):
+    tables = [
+        table_of(rows).slice(0, 9),
+        table_of(rows).slice(9, 9).set_column(0, "id", [range(9)]),
+    ]
+    kinds = ["texts", "whole numbers"]
+    for order in ([0, 1], [1, 0]):
+        folder = tmp_path / f"{order[0]}"
+        folder.mkdir()
+        for number, place in enumerate(order):
+            path = folder / f"part-{number}.{form}"
+            if form == "parquet":
+                parquet.write_table(tables[place], path)
+            else:
+                feather.write_feather(tables[place], str(path), compression="uncompressed")
+        told = [rf"{kinds[place]} in .*part-{number}.{form}" for number, place in enumerate(order)]
+        words = rf"ids are {told[0]} and {told[1]}; make them alike"
+        with pytest.raises(ValueError, match=words):
+            opened(folder)
+        with pytest.raises(ValueError, match=words):
+            joined_files(open_table(str(folder)), open_table(str(folder)), "id")
+        with pytest.raises(ValueError, match=words):
+            Earlier.read(str(folder), {}, changed=False)
+
+
+def test_a_part_without_rows_may_have_ids_of_type_null(rows, tmp_path):
+    empty = table_of(rows).slice(0, 0).set_column(0, "id", pa.nulls(0))
+    for number, part in enumerate((empty, table_of(rows), empty)):
+        parquet.write_table(part, tmp_path / f"part-{number}.parquet")
+    assert opened(tmp_path / "part-*.parquet").ids.tolist() == rows.ids.tolist()
+    assert Earlier.read(str(tmp_path / "part-*.parquet"), {}, changed=False).ids.tolist() == (
+        rows.ids.tolist()
+    )
+
+
+def test_a_csv_file_is_refused_with_what_makes_a_table_of_it(tmp_path):
+    path = tmp_path / "t.csv"
+    frame = pd.DataFrame({"id": ["a", "b"], "x": [0.5, 1.5], "y": [2.5, 3.5]})
+    frame.to_csv(path, index=False)
+    with pytest.raises(ValueError, match="nor an Arrow one; in Python, ") as caught:
+        opened(path)
+    assert "\n" not in str(caught.value)
+    said = str(caught.value).split("in Python, ")[1].split(" makes one")[0]
+    said = said.replace(", where NAMES are the columns of one vector's numbers", "")
+    exec(said, {"pandas": pd, "NAMES": ["x", "y"]})
+    found = opened(tmp_path / "t.parquet", (2, 1), first="vector")
+    assert found.ids.tolist() == ["a", "b"]
+    assert found.first.tolist() == [[0.5, 2.5], [1.5, 3.5]]
 
 
 def test_paths_that_name_no_table_are_refused(rows, tmp_path):

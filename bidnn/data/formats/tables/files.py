@@ -80,8 +80,21 @@ def open_table(path: str) -> TableFiles:
         check_file(file)
         check_kind(file, "table")
         if kind_of(file) is None:
-            raise UserError(f"{file}: neither a parquet file nor an Arrow one")
+            raise UserError(f"{file}: neither a parquet file nor an Arrow one; {_way_out(file)}")
     return TableFiles(path, tuple(files), _schema(files[0]))
+
+
+def _way_out(file: Path) -> str:
+    """How another file becomes a table."""
+    if not {".csv", ".tsv"} & {suffix.lower() for suffix in file.suffixes}:
+        return "write it as one, such as by pandas.DataFrame.to_parquet"
+    tabs = ", sep='\\t'" if ".tsv" in file.name.lower() else ""
+    path = file.with_name(f"{file.name.split('.')[0]}.parquet")
+    return (
+        f"in Python, frame = pandas.read_csv({str(file)!r}{tabs}); frame['vector'] = "
+        "list(frame[NAMES].to_numpy()), where NAMES are the columns of one vector's numbers; "
+        f"frame.to_parquet({str(path)!r}) makes one, with vectors in one column"
+    )
 
 
 def is_parquet(path: Path) -> bool:

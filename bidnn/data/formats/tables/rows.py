@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from bidnn.data.formats.tables.columns import check_ids, ids, labels
@@ -48,23 +50,29 @@ def read_names(table: TableFiles, id_column: str | None, label_column: str | Non
     """Reads ids and labels, which are kept in memory.
 
     Raises:
-        UserError: if ids are not unique, or null; or labels are no texts or numbers.
+        UserError: if ids are not unique, null, or texts in one file and whole numbers in another;
+            or labels are no texts or numbers.
     """
     wanted = [column for column in (id_column, label_column) if column is not None]
     if not wanted:
         return Names(None, None)
-    if id_column is not None:
+    if id_column is not None and not pa.types.is_null(table.schema.field(id_column).type):
         check_ids(table.schema.field(id_column).type, f"{table.name}, column {id_column}")
     found: dict[str, list[NDArray[Any]]] = {"id": [], "label": []}
+    files: list[Path] = []
     rows = 0
-    for batch in table.batches(list(dict.fromkeys(wanted))):
+    for file, batch in table.batches_by_file(list(dict.fromkeys(wanted))):
         if id_column is not None:
             where = f"{table.name}, column {id_column}"
+            if len(batch):  # of a file without rows, the type may be null
+                check_ids(batch.column(id_column).type, f"{file}, column {id_column}")
             found["id"].append(ids(batch.column(id_column), where, rows))
+            files.append(file)
         if label_column is not None:
             where = f"{table.name}, column {label_column}"
             found["label"].append(labels(batch.column(label_column), where))
         rows += len(batch)
+    check_alike(zip(files, found["id"], strict=True))
     for name, parts in found.items():
         widest = max((part.dtype.itemsize for part in parts), default=0)
         check_memory(
@@ -78,6 +86,42 @@ def read_names(table: TableFiles, id_column: str | None, label_column: str | Non
     )
 
 
+def check_alike(known: Iterable[tuple[Path | str, NDArray[Any]]]) -> None:
+    """Refuses ids that are texts in one place and whole numbers in another.
+
+    Args:
+        known: names of places, and (rows,) the ids that are there.
+
+    Raises:
+        UserError: naming the first place of each kind.
+    """
+    places: dict[str, Path | str] = {}
+    for place, values in known:
+        if len(values):
+            places.setdefault("texts" if values.dtype.kind == "U" else "whole numbers", place)
+    if len(places) > 1:
+        told = " and ".join(f"{kind} in {place}" for kind, place in places.items())
+        raise UserError(f"ids are {told}; make them alike")
+
+
+def check_id_column(tables: Sequence[TableFiles], column: str) -> None:
+    """Refuses tables of which one does not have the ids, under the name that the others have.
+
+    Raises:
+        UserError: naming the table, and the nearest of its columns or what to rename.
+    """
+    having = [table.name for table in tables if column in table.schema.names]
+    for table in tables:
+        if having and column not in table.schema.names:
+            columns = ", ".join(table.schema.names)
+            raise UserError(
+                f"data.id={column}: {table.name} has no column {column}, by which its rows are "
+                f"joined to those of {having[0]}; both tables need the ids under one name: rename "
+                f"one of its columns {columns} to {column}"
+            )
+        table.check_column(column, "data.id")
+
+
 def join(first: TableFiles, second: TableFiles, names: tuple[Names, Names]) -> Joined:
     """Puts rows of the same id together: first those of the first table, then the others.
 
@@ -87,11 +131,7 @@ def join(first: TableFiles, second: TableFiles, names: tuple[Names, Names]) -> J
     one, other = (known.ids for known in names)
     assert one is not None
     assert other is not None
-    if one.dtype.kind != other.dtype.kind and len(one) and len(other):
-        kinds = ["texts" if part.dtype.kind == "U" else "whole numbers" for part in (one, other)]
-        raise UserError(
-            f"ids are {kinds[0]} in {first.name} and {kinds[1]} in {second.name}; make them alike"
-        )
+    check_alike([(first.name, one), (second.name, other)])
     rows = {value: row for row, value in enumerate(one.tolist())}
     known = [rows.get(value, -1) for value in other.tolist()]
     places = np.array(known, np.int64)
@@ -135,8 +175,9 @@ def joined_files(
         The files of the first table, and those of the second that have ids of their own.
 
     Raises:
-        UserError: as `read_names`.
+        UserError: as `read_names`, or if a table has no such column.
     """
+    check_id_column((first, second), id_column)
     own, others = (_ids_by_file(table, id_column) for table in (first, second))
     owner = {value: number for number, values in enumerate(own) for value in values}
     partners: list[dict[Path, None]] = [{} for _ in own]
@@ -163,10 +204,11 @@ def digest(ids: list[Any]) -> str:
 
 
 def _ids_by_file(table: TableFiles, id_column: str) -> list[list[Any]]:
-    table.check_column(id_column, "data.id")
     parts = [replace(table, name=str(file), files=(file,)) for file in table.files]
     found = [read_names(part, id_column, None).ids for part in parts]
-    return [[] if values is None else values.tolist() for values in found]
+    known = [np.zeros(0, np.str_) if values is None else values for values in found]
+    check_alike(zip(table.files, known, strict=True))
+    return [values.tolist() for values in known]
 
 
 def _joined_labels(

@@ -7,11 +7,11 @@ from pathlib import Path
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.formats.converted import PARTS, Columns, open_converted
 from bidnn.data.formats.tables.beside import TableColumns
-from bidnn.data.formats.tables.columns import check_vectors
+from bidnn.data.formats.tables.columns import check_vectors, is_vectors
 from bidnn.data.formats.tables.files import TableFiles, open_table
 from bidnn.data.formats.tables.filling import fill
 from bidnn.data.formats.tables.mapped import map_columns
-from bidnn.data.formats.tables.rows import read_names
+from bidnn.data.formats.tables.rows import check_id_column, read_names
 from bidnn.data.mapping import MappedFile
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
@@ -99,10 +99,11 @@ def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:
     elif first is None and second is None:
         first, second = (part if part in one.schema.names else None for part in PARTS)
         if first is None and second is None:
-            lists = [c.name for c in one.schema if str(c.type).startswith(("list", "fixed", "lar"))]
+            lists = ", ".join(column.name for column in one.schema if is_vectors(column.type))
+            hint = f"such as {lists}" if lists else "of which it has none"
             raise UserError(
                 f"{one.name} has no column first or second; data.first=… and data.second=… name "
-                f"those of vectors, such as {', '.join(lists) or '(it has none)'}"
+                f"those of vectors, {hint}"
             )
     for column, where, option in ((first, one, "first"), (second, tables[-1], "second")):
         if column is not None:
@@ -118,6 +119,6 @@ def _resolve(tables: Sequence[TableFiles], columns: Columns) -> Columns:
         key = None
     if len(tables) == 2 and key is None:
         raise UserError("data.second_path: two tables are joined by id, and data.id names none")
-    for table in tables if key is not None else []:
-        table.check_column(key or "", "data.id")
+    if key is not None:
+        check_id_column(tables, key)
     return Columns(first, second, label, key)
