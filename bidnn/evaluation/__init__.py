@@ -9,6 +9,7 @@ from bidnn.evaluation.clustering import (
     cluster_nmi,
     kmeans_scores,
 )
+from bidnn.evaluation.labels import labelled
 from bidnn.evaluation.ranking import RetrievalScores, average_precision, score_rows
 from bidnn.evaluation.retrieval import (
     Relevance,
@@ -43,6 +44,7 @@ __all__ = [
     "cluster_nmi",
     "kmeans_scores",
     "knn_accuracy",
+    "labelled",
     "linear_probe_accuracy",
     "mean_average_precision",
     "rank_targets",

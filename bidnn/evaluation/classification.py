@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bidnn.errors import UserError
 from bidnn.evaluation.clustering import MeanDeviation
+from bidnn.evaluation.labels import labelled_rows
 from bidnn.evaluation.similarity import similarities
 
 PART_ELEMENTS = 2**18
@@ -24,7 +25,7 @@ def knn_accuracy(
 
     Args:
         vectors: (rows, columns) numbers; a zero vector has similarity 0 with everything.
-        labels: (rows,).
+        labels: (rows,); rows without one (see `labelled`) are left out.
         k: neighbours, at least 1 and less than the number of rows.
         block_rows: see `retrieve`; changes no score.
 
@@ -34,6 +35,7 @@ def knn_accuracy(
     Raises:
         ValueError: if numbers of rows differ, k is out of range, or a number is not finite.
     """
+    vectors, labels = labelled_rows(vectors, labels)
     codes = _label_codes(vectors, labels)
     if not 1 <= k < len(codes):
         raise UserError(f"k={k}: must be at least 1 and less than the number of rows, {len(codes)}")
@@ -78,7 +80,8 @@ def linear_probe_accuracy(
 
     Args:
         vectors: (rows, columns) finite numbers.
-        labels: (rows,) of at least two kinds, each at least twice.
+        labels: (rows,) of at least two kinds, each at least twice; rows without one (see
+            `labelled`) are left out.
         seeds: one stratified split into training and test rows each.
         test_share: share of the rows to test on, in (0, 1).
 
@@ -97,6 +100,7 @@ def linear_probe_accuracy(
 
     if not seeds:
         raise UserError("seeds: give at least one")
+    vectors, labels = labelled_rows(vectors, labels)
     codes = _label_codes(vectors, labels)
     counts = np.bincount(codes)
     if len(counts) < 2 or counts.min() < 2:

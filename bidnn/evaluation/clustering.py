@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from bidnn.errors import UserError
+from bidnn.evaluation.labels import labelled_rows
 
 MINI_BATCH_ABOVE = 100_000
 
@@ -96,7 +97,7 @@ def kmeans_scores(
 
     Args:
         vectors: (rows, columns) finite numbers, compared by Euclidean distance as they are.
-        labels: (rows,).
+        labels: (rows,); rows without one (see `labelled`) are left out.
         clusters: how many to make; None for the number of different labels.
         seeds: one clustering each.
         n_init: starts of a clustering, of which the tightest counts.
@@ -109,7 +110,7 @@ def kmeans_scores(
 
     if not seeds:
         raise UserError("seeds: give at least one")
-    rows, names = np.asarray(vectors), np.asarray(labels)
+    rows, names = labelled_rows(vectors, labels)
     if len(rows) != len(names):
         raise UserError(f"{len(rows)} vectors, but {len(names)} labels")
     count = len(np.unique(names)) if clusters is None else clusters

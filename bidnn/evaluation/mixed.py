@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bidnn.errors import UserError
+from bidnn.evaluation.labels import labelled
 from bidnn.evaluation.retrieval import (
     Relevance,
     SparseMatrix,
@@ -66,7 +68,8 @@ def mixed_pool(
     Args:
         vectors: (rows, size) finite.
         present: (rows, 2) bool; rows without any modality are left out.
-        labels: one for each row, or a sparse indicator matrix (rows, labels); None for none.
+        labels: one for each row, or a sparse indicator matrix (rows, labels); None for none. Rows
+            without one (see `labelled`) are no queries of nDCG, nor among what is searched for it.
         items: (rows,), the same for rows that show the same item in different ways; None: all
             rows are different items.
         seed: of the sample; at most 2000 of each kind, the same items of each where they are there.
@@ -88,12 +91,17 @@ def mixed_pool(
     pool, kind = _thirds(kinds, items, seed)
     names, values, items = list(kinds), values[pool], items[pool]
     shares = {name: _at_ten(values, _of_kind(kind == k))[0] for k, name in enumerate(names)}
-    ndcg = pairs = np.full(len(pool), np.nan)
+    ndcg, pairs = np.full((2, len(pool)), np.nan)
     if labels is not None:
-        own = (
-            sparse.csr_array(labels)[pool] if sparse.issparse(labels) else np.asarray(labels)[pool]
-        )
-        ndcg = _at_ten(values, by_label(own, own))[1]
+        own: Any
+        if sparse.issparse(labels):
+            own = sparse.csr_array(labels)[pool]
+            known = np.diff(own.indptr) > 0
+        else:
+            own = np.asarray(labels)[pool]
+            known = labelled(own)
+        if known.any():
+            ndcg[known] = _at_ten(values[known], by_label(own[known], own[known]))[1]
     halves = _other_halves(items, there[pool])
     if halves.nnz:
         pairs = _at_ten(values, by_judgement(halves))[2]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from bidnn.errors import UserError
+from bidnn.evaluation.labels import labelled, labelled_rows
 from bidnn.evaluation.ranking import CUTOFFS, Ranker, RetrievalScores
 from bidnn.evaluation.similarity import Similarity, similarities
 
@@ -36,6 +37,8 @@ class Relevance:
 def by_label(queries: ArrayLike | SparseMatrix, documents: ArrayLike | SparseMatrix) -> Relevance:
     """Relevant is what has the query's label, or shares at least one label with it.
 
+    A row without a label (see `labelled`) finds nothing, and is found by nothing.
+
     Args:
         queries: one label for each query, or a SciPy sparse indicator matrix (queries, labels).
         documents: the same for the documents.
@@ -53,8 +56,11 @@ def by_label(queries: ArrayLike | SparseMatrix, documents: ArrayLike | SparseMat
             f"labels of shapes {labels[0].shape} and {labels[1].shape}: an array holds one label "
             "for each row; for several give SciPy sparse indicator matrices"
         )
-    codes = np.unique(np.concatenate(labels), return_inverse=True)[1].astype(np.int32)
+    both = np.concatenate(labels)
+    known, codes = labelled(both), np.full(len(both), -1, np.int32)
+    codes[known] = np.unique(both[known], return_inverse=True)[1]
     of_queries, of_documents = codes[: len(labels[0])], codes[len(labels[0]) :]
+    of_documents[of_documents < 0] = -2  # nobody's
     return Relevance(
         (len(of_queries), len(of_documents)),
         lambda rows: of_queries[rows, None] == of_documents,
@@ -152,7 +158,7 @@ def mean_average_precision(vectors: ArrayLike, labels: ArrayLike) -> float:
 
     Args:
         vectors: (rows, columns) numbers.
-        labels: (rows,).
+        labels: (rows,); rows without one (see `labelled`) are left out.
 
     Returns:
         In [0, 1]; NaN if no two rows have the same label.
@@ -160,5 +166,6 @@ def mean_average_precision(vectors: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         ValueError: as `retrieve`.
     """
+    vectors, labels = labelled_rows(vectors, labels)
     relevance = by_label(labels, labels)
     return retrieve(vectors, vectors, relevance, exclude_self=True).mean_average_precision

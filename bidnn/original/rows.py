@@ -54,7 +54,7 @@ def read_rows(
         raise UserError(f"X has shape {rows.shape}; a matrix is needed")
     if rows.shape[1] != sum(sizes):
         raise UserError(f"X has {rows.shape[1]} columns, not {sizes[0]} + {sizes[1]}")
-    text = None if labels is None else label_texts(labels, "labels")
+    text = None if labels is None else label_texts(_none_as_nan(labels), "labels")
     if ids is None:
         ids = given.ids
     known = None if ids is None else as_ids(ids, "ids of X")
@@ -65,3 +65,12 @@ def read_rows(
         first, second = np.hsplit(rows, [sizes[0]])
         store = store_arrays(first, second, labels=text, ignore_zeroes=zeroes, name="X")
     return replace(store, ids=known)
+
+
+def _none_as_nan(labels: ArrayLike) -> ArrayLike:
+    """Labels of which None is NaN, whose text says in a file, too, that a row has none."""
+    if np.ma.isMaskedArray(labels) or (plain := np.asarray(labels)).dtype.kind != "O":
+        return labels
+    filled = plain.copy()
+    filled[[value is None for value in plain]] = np.nan
+    return filled

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -20,6 +20,7 @@ from bidnn.errors import UserError
 from bidnn.evaluation.agreement import agreement_of_vectors, sample
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
+from bidnn.evaluation.labels import labelled, labelled_rows
 from bidnn.evaluation.mixed import KINDS, mixed_pool, no_pool
 from bidnn.evaluation.retrieval import by_label, retrieve
 from bidnn.files import held, readable
@@ -100,7 +101,7 @@ def run(config: CompareConfig) -> None:
 def _compare(config: CompareConfig, methods: dict[str, Method]) -> None:
     folder = Path(config.run_dir)
     source = source_of(config.data)
-    whole = with_local_files(source).open(None)
+    whole = _without_empty_labels(with_local_files(source).open(None))
     log.info(whole.describe())
     if whole.labels is None:
         log.info("no labels: methods are compared by agreement and translation error only")
@@ -122,6 +123,20 @@ def _compare(config: CompareConfig, methods: dict[str, Method]) -> None:
             f"{len(failed)} of {len(results)} runs failed, see {folder / 'table.md'}: "
             + "; ".join(failed)
         )
+
+
+def _without_empty_labels(rows: PairStore) -> PairStore:
+    """The rows, without labels if none has one; says how many have none."""
+    without = 0 if rows.labels is None else int((~labelled(rows.labels)).sum())
+    if without == len(rows):
+        return replace(rows, labels=None)
+    if without:
+        log.info(
+            "%d of %d rows have no label, and are left out of what labels measure",
+            without,
+            len(rows),
+        )
+    return rows
 
 
 def _kept(config: CompareConfig, folder: Path, whole: PairStore) -> list[Result]:
@@ -256,8 +271,9 @@ def measure(vectors: Rows, model: Model | None, mask: Mask) -> dict[str, float]:
     metrics = {"agreement": hidden_agreement(vectors, mask.whole, mask.store)}
     labels = mask.whole.labels
     if labels is not None:
-        found = retrieve(vectors, vectors, by_label(labels, labels), exclude_self=True)
-        clusters = kmeans_scores(vectors, labels, seeds=(mask.seed,))
+        known, names = labelled_rows(vectors, labels)
+        found = retrieve(known, known, by_label(names, names), exclude_self=True)
+        clusters = kmeans_scores(known, names, seeds=(mask.seed,))
         metrics |= {
             "map": found.mean_average_precision,
             "precision@10": found.metrics()["precision@10"],

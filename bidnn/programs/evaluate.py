@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from bidnn.errors import UserError
 from bidnn.evaluation.classification import knn_accuracy, linear_probe_accuracy
 from bidnn.evaluation.clustering import kmeans_scores
 from bidnn.evaluation.comparability import comparability
+from bidnn.evaluation.labels import NO_LABEL, labelled
 from bidnn.evaluation.mixed import KINDS, mixed_pool
 from bidnn.evaluation.retrieval import Relevance, by_label, by_pair, retrieve
 from bidnn.evaluation.trec import (
@@ -114,7 +116,27 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _read(given: argparse.Namespace, file: str) -> Vectors:
-    return read_vectors(Path(file), "embedding" if given.array is None else given.array)
+    """The vectors of a file, without labels if no row has one; says how many have none."""
+    found = read_vectors(Path(file), "embedding" if given.array is None else given.array)
+    if found.labels is None:
+        return found
+    without = int((~labelled(found.labels)).sum())
+    by_label = given.by != "pair" and given.qrels is None
+    if without and (by_label or {"clustering", "classification", "mixed"} & set(given.measures)):
+        sys.stderr.write(
+            f"evaluate: {file}: {without} of {len(found.labels)} rows have no label, and are left "
+            "out of what labels measure\n"
+        )
+    return found if without < len(found.labels) else replace(found, labels=None)
+
+
+def _labelled(vectors: Vectors) -> Vectors:
+    """The rows that have a label."""
+    if vectors.labels is None or (known := labelled(vectors.labels)).all():
+        return vectors
+    present = None if vectors.present is None else vectors.present[known]
+    ids = None if vectors.ids is None else vectors.ids[known]
+    return Vectors(vectors.values[known], vectors.labels[known], present, ids)
 
 
 def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) -> dict[str, float]:
@@ -131,8 +153,11 @@ def _retrieval(given: argparse.Namespace, queries: Vectors, documents: Vectors) 
     labelled = queries.labels is not None and documents.labels is not None
     if given.by is None and not labelled and (given.run or given.measures):
         return {}
-    relevance = _relevance(given, queries, documents)
     same = documents is queries
+    if given.by != "pair":
+        queries = _labelled(queries)
+        documents = queries if same else _labelled(documents)
+    relevance = _relevance(given, queries, documents)
     scores = retrieve(
         queries.values, documents.values, relevance, exclude_self=same, cutoffs=given.k
     )
@@ -182,7 +207,7 @@ def _label_forms(
     both = np.concatenate([queries, documents])
     if not any("," in token for token in both):
         return queries, documents
-    sets = [[label for label in token.split(",") if label] for token in both]
+    sets = [[label for label in token.split(",") if label not in NO_LABEL] for token in both]
     names = {name: column for column, name in enumerate(sorted({n for s in sets for n in s}))}
     rows = np.repeat(np.arange(len(sets)), [len(labels) for labels in sets])
     columns = [names[label] for labels in sets for label in labels]
@@ -192,6 +217,7 @@ def _label_forms(
 
 
 def _by_classes(given: argparse.Namespace, queries: Vectors) -> dict[str, float]:
+    queries = _labelled(queries)
     assert queries.labels is not None
     _check_classes(given.file, queries.labels)
     metrics: dict[str, float] = {}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bidnn.data.store import PairStore
 from bidnn.evaluation.agreement import neighbours
 from bidnn.evaluation.comparability import comparability
+from bidnn.evaluation.labels import labelled, labelled_rows
 from bidnn.evaluation.mixed import LEAST, mixed_pool, no_pool
 from bidnn.model.inference import embed
 from bidnn.model.model import Model
@@ -35,7 +36,8 @@ def nearest(
 
     Returns:
         `examples`, of each kind of row as many where there are; `of`, how many rows were searched;
-        with labels, `same`, the share of the ten nearest that have a row's label, and `chance`.
+        with labels, `same`, the share of the ten nearest that have a row's label, and `chance`,
+        among the rows that have one.
     """
     count = min(DEPTH, len(rows) - 1)
     near = neighbours(vectors, count)
@@ -43,11 +45,14 @@ def nearest(
     kind = kinds(rows.present)
     each = [generator.permutation(np.flatnonzero(kind == number)) for number in range(3)]
     turns = [own[turn] for turn in range(EXAMPLES) for own in each if turn < len(own)]
+    named = np.zeros(len(rows), bool) if rows.labels is None else labelled(rows.labels)
 
     def row(place: int) -> dict[str, Any]:
         return {
             "id": f"row {numbers[place]}" if rows.ids is None else shown(rows.ids[place]),
-            "label": None if rows.labels is None else shown(rows.labels[place]),
+            "label": shown(rows.labels[place])
+            if rows.labels is not None and named[place]
+            else None,
             "kind": int(kind[place]),
         }
 
@@ -62,12 +67,22 @@ def nearest(
         for place in turns[:EXAMPLES]
     ]
     found: dict[str, Any] = {"examples": examples, "of": len(rows), "depth": count}
-    if rows.labels is not None:
-        same = rows.labels[near] == rows.labels[:, None]
-        sizes = np.unique(rows.labels, return_counts=True)[1].astype(np.float64)
-        pairs = float((sizes * (sizes - 1)).sum()) / (len(rows) * (len(rows) - 1))
-        found |= {"same": float(same.mean()), "chance": pairs}
-    return found
+    return found if rows.labels is None else found | _by_label(near, vectors, rows.labels)
+
+
+def _by_label(
+    near: NDArray[np.int64], vectors: NDArray[np.float32], labels: NDArray[np.str_]
+) -> dict[str, float]:
+    """How often the nearest have a row's label, and how often by chance; nothing of one row."""
+    known, names = labelled_rows(vectors, labels)
+    rows = len(names)
+    if rows < 2:
+        return {}
+    if rows < len(labels):
+        near = neighbours(known, min(DEPTH, rows - 1))
+    sizes = np.unique(names, return_counts=True)[1].astype(np.float64)
+    pairs = float((sizes * (sizes - 1)).sum()) / (rows * (rows - 1))
+    return {"same": float((names[near] == names[:, None]).mean()), "chance": pairs}
 
 
 def comparable(

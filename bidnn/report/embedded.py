@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.store import PairStore
+from bidnn.evaluation.labels import labelled
 
 LONGEST = 80
 """Characters of an id or a label that are shown."""
+NO_LABEL = "no label"
 STEPS = 10000
 KINDS = ("complete", "first only", "second only")
 
@@ -32,8 +34,9 @@ def points(vectors: NDArray[np.float32], rows: PairStore, *, umap: bool) -> dict
         projections["UMAP"] = found
     labels: list[str] | None = None
     codes: list[int] | None = None
-    if rows.labels is not None:
-        names, numbers, counts = np.unique(rows.labels, return_inverse=True, return_counts=True)
+    if rows.labels is not None and (known := labelled(rows.labels)).any():
+        texts = np.where(known, rows.labels, NO_LABEL)
+        names, numbers, counts = np.unique(texts, return_inverse=True, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         labels = [shown(names[place]) for place in order]
         codes = np.argsort(order)[numbers].tolist()

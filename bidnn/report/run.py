@@ -8,6 +8,7 @@ import numpy as np
 
 from bidnn.data.sources import AnySource
 from bidnn.data.store import PairStore
+from bidnn.evaluation.labels import labelled
 from bidnn.model.inference import check_sizes, embed
 from bidnn.model.model import Model
 from bidnn.report.advice import warnings
@@ -172,7 +173,8 @@ def curves(run: Run) -> dict[str, list[list[float]]]:
 def _counts(rows: Rows) -> dict[str, Any]:
     store = rows.store
     first, second = store.present[:, 0], store.present[:, 1]
-    labels = None if store.labels is None else len(np.unique(store.labels))
+    known = None if store.labels is None else store.labels[labelled(store.labels)]
+    labels = None if known is None or not len(known) else len(np.unique(known))
     return {
         "name": store.name,
         "all": len(store),

@@ -11,6 +11,7 @@ from rich.table import Table
 from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
+from bidnn.evaluation.labels import labelled
 from bidnn.evaluation.retrieval import mean_average_precision
 from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import embed
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 class Report(Callback):
     """Mean average precision of raw vectors, and of embeddings by each strategy.
 
-    Every row is a query against all others, by cosine; rows with the same label are relevant.
+    Every row is a query against all others, by cosine; rows with the same label are relevant, and
+    rows without one are left out.
     """
 
     def __init__(self, max_rows: int = 20000) -> None:
@@ -45,10 +47,18 @@ class Report(Callback):
         data = PairDataModule.of(trainer)
         if data.store.labels is None or len(data.store) > self.max_rows:
             return
-        if len(np.unique(data.store.labels)) < 2:
+        labels = data.store.labels
+        known = labels[labelled(labels)]
+        without = len(labels) - len(known)
+        if without:
+            log.info("mAP by label leaves out %d of %d rows, without one", without, len(labels))
+        if not len(known):
+            return
+        if len(np.unique(known)) < 2:
             log.info(
-                "no report: every row has the label %s, and there is nothing to tell apart",
-                data.store.labels[0],
+                "no table of mAP by label: every row has the label %s, and there is nothing to "
+                "tell apart",
+                known[0],
             )
             return
         if trainer.is_global_zero:

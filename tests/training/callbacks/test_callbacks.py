@@ -17,6 +17,7 @@ from bidnn import BiDNN
 from bidnn.architecture import Activation, NetworkConfig
 from bidnn.data.store import PairStore
 from bidnn.errors import CommandFailedError, UserError
+from bidnn.evaluation.retrieval import mean_average_precision
 from bidnn.model.model import Model
 from bidnn.model.outputs import OnFailure, OutputConfig
 from bidnn.model.scaling import ScalingConfig, ScalingKind
@@ -238,10 +239,26 @@ def test_identical_outputs_for_all_rows_are_reported(store, caplog):
 def test_there_is_no_report_over_a_single_label(store, caplog, capsys):
     caplog.set_level(logging.INFO)
     fit(replace(store, labels=np.full(48, "0")), [Report()], epochs=1)
-    assert "no report: every row has the label 0" in caplog.text
+    assert "no table of mAP by label: every row has the label 0" in caplog.text
     assert "mAP" not in capsys.readouterr().out
     fit(store, [Report()], epochs=1)
     assert "mAP" in capsys.readouterr().out
+
+
+def test_the_report_leaves_out_rows_without_a_label(store, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    labels = np.where(np.arange(48) % 4 == 0, "nan", store.labels)
+    there = Report()
+    fit(replace(store, labels=labels), [there], epochs=1)
+    assert "mAP by label leaves out 12 of 48 rows, without one" in caplog.text
+    known = np.arange(48) % 4 != 0
+    raw = np.concatenate(store.take(slice(None)), axis=1)
+    expected = mean_average_precision(raw[known], store.labels[known])
+    assert there.metrics["map/raw"] == pytest.approx(expected)
+    capsys.readouterr()
+    fit(replace(store, labels=np.full(48, "nan")), [Report()], epochs=1)
+    assert "leaves out 48 of 48 rows" in caplog.text
+    assert "mAP" not in capsys.readouterr().out
 
 
 def test_the_report_compares_raw_vectors_with_both_strategies_where_something_is_missing(store):
