@@ -56,7 +56,8 @@ class TrainerConfig:
         benchmark: cuDNN's search for the fastest algorithm.
         inference_mode: of no meaning in a training.
         use_distributed_sampler: refused if true: rows are shared out among processes already.
-        profiler: `simple`, `advanced` or `pytorch`.
+        profiler: `simple`, `advanced` or `pytorch`; its report is `fit-NAME.txt` in the run's
+            folder, and in the log where there is none.
         detect_anomaly: torch's anomaly detection.
         barebones: refused.
         plugins: Lightning's, each a `_target_`.

@@ -1,8 +1,10 @@
 """Lightning's Trainer: each setting does what Lightning documents, or is refused in a line."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
@@ -11,17 +13,31 @@ from lightning.pytorch.callbacks import (
     BaseFinetuning,
     BatchSizeFinder,
     Checkpoint,
+    EarlyStopping,
     LearningRateFinder,
     ModelPruning,
     ProgressBar,
 )
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    PassThroughProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 
 from bidnn.errors import UserError
 from bidnn.training.advice import Words
 from bidnn.training.config import TrainerConfig, made
 
+log = logging.getLogger(__name__)
+
+PROFILERS: dict[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
 REFUSED_CALLBACKS: dict[type[Callback], str] = {
     BatchSizeFinder: "the batch size is part of the result; set data.batch_size",
     LearningRateFinder: "compare rates by a sweep: -m optimizer.lr=0.01,0.03,0.1",
@@ -41,6 +57,28 @@ class NoProfiler(PassThroughProfiler):
     def profile(self, action_name: str) -> AbstractContextManager[str]:  # type: ignore[override]  # a generator there
         """Does nothing."""
         return nullcontext(action_name)
+
+
+class PlainTrainer(Trainer):
+    """Lightning's, but for what it says of an early stop by a metric that nobody logs."""
+
+    def fit(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 — Lightning's
+        """Trains.
+
+        Raises:
+            UserError: naming the metric that early stopping misses, and those that there are.
+        """
+        try:
+            super().fit(*args, **more)
+        except RuntimeError as error:
+            stops = [c.monitor for c in self.callbacks if isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]  # set by Trainer
+            missed = [name for name in stops if name not in self.callback_metrics]
+            if not missed or not str(error).startswith("Early stopping conditioned on metric"):
+                raise
+            known = ", ".join(sorted(self.callback_metrics))
+            raise UserError(
+                f"early stopping by {missed[0]}: no such metric; there are {known}"
+            ) from error
 
 
 def check_callbacks(callbacks: Sequence[Callback]) -> None:
@@ -69,11 +107,24 @@ def trainer_settings(settings: TrainerConfig, callbacks: Sequence[Callback]) -> 
     if settings.strategy is not None:
         settings = replace(settings, strategy=made(settings.strategy))
     if settings.profiler is not None:
-        settings = replace(settings, profiler=made(settings.profiler))
+        settings = replace(settings, profiler=_profiler(settings))
     if settings.plugins is not None:
         nodes = settings.plugins if isinstance(settings.plugins, list) else [settings.plugins]
         settings = replace(settings, plugins=[made(node) for node in nodes])
     return settings
+
+
+def _profiler(settings: TrainerConfig) -> Any:  # noqa: ANN401 — a profiler, or a name for Lightning
+    """The profiler, whose report is a file where there is a folder, and otherwise in the log."""
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # which tells it
+    name = str(settings.profiler).lower()
+    if name not in PROFILERS or settings.default_root_dir is None:
+        return made(settings.profiler)
+    file = Path(
+        settings.default_root_dir, f"fit-{name}.txt"
+    )  # as Lightning names it, of one process
+    log.info("trainer.profiler=%s: its report will be %s", name, file)
+    return PROFILERS[name](dirpath=settings.default_root_dir, filename=name)
 
 
 def check_monitors(trainer: Trainer, held: int, words: Words) -> None:
@@ -131,7 +182,7 @@ def build_trainer(
     settings["use_distributed_sampler"] = False
     settings.setdefault("profiler", NoProfiler())
     try:
-        return Trainer(
+        return PlainTrainer(
             **settings,
             check_val_every_n_epoch=every,
             callbacks=list(callbacks),
