@@ -42,8 +42,14 @@ from bidnn.training.signals import take, taken_over
 log = logging.getLogger(__name__)
 
 HELP = ("-h", "--help")
-WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p", "--config-name", "-cn")
+WITH_VALUE = (
+    *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
+)
 """Flags of Hydra that are followed by a value."""
+INFO = ("--info", "-i")
+"""Flags of Hydra that one of `INFOS` may follow."""
+INFOS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 FIRST_WORD = {"index": "file", "search": "file", "export": "checkpoint"}
 """Programs whose first word is a file, and the setting that it is."""
@@ -213,13 +219,25 @@ def flags_first(arguments: Iterable[str]) -> list[str]:
 def apart(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     """The flags of a command line, and its settings."""
     flags, settings = [], []
-    given = iter(arguments)
+    given = iter(_with_info(arguments))
     for argument in given:
         if argument.startswith("-"):
             flags += [argument, *([next(given, "")] if argument in WITH_VALUE else [])]
         else:
             settings.append(argument)
     return flags, settings
+
+
+def _with_info(arguments: Iterable[str]) -> list[str]:
+    """A command line whose `--info` says of what in one piece; of all, if nothing does."""
+    found: list[str] = []
+    for argument in arguments:
+        if found and found[-1] in INFO:
+            found[-1] = f"--info={argument if argument in INFOS else 'all'}"
+            if argument in INFOS:
+                continue
+        found.append(argument)
+    return [*found[:-1], "--info=all"] if found and found[-1] in INFO else found
 
 
 def prepare_process() -> None:

@@ -1,15 +1,18 @@
 """What a program says of an error: one line of the user's mistake, a traceback of our own fault."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib.metadata import version
+from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bidnn.errors import CommandFailedError, UserError
-from bidnn.programs.config import SCHEMAS
+from bidnn.training.config import TrainConfig
 
 USER_ERRORS = (
     UserError,
@@ -60,9 +63,27 @@ def _suggestion(error: BaseException) -> str:
     """The way out: null for a key to delete; the key that is nearest to one that is not known."""
     if "does not support deletion" in f"{error} {error.__cause__}":
         return "; leave it out, or set it to null"
-    found = re.search(r"(?:Key|attribute) '(\w+)'", f"{error} {error.__cause__}")
+    found = re.search(r"Key '(\w+)'", f"{error} {error.__cause__}")
     if found is None or "did you mean" in str(error):
         return ""
-    keys = {field.name for schema in SCHEMAS for field in fields(schema)}
-    near = get_close_matches(found[1], keys, n=1)
+    if "'CompareConfig'" in f"{error} {error.__cause__}" and found[1] in _names(TrainConfig):
+        typed = re.search(r"Could not override '([^']+)'", str(error))
+        return f"; for all methods that are trained: common=[{typed[1] if typed else found[1]}=…]"
+    known = [key for key in _keys(error) or _keys(error.__cause__) if key != "_target_"]
+    return nearest(found[1], known) or (f"; there are {', '.join(known)}" if known else "")
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What to type in place of a key that is not known; empty where nothing is near."""
+    near = get_close_matches(key, [name for name in known if name != key], n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _keys(error: BaseException | None) -> list[str]:
+    """The keys beside one that is not known, of what an error of OmegaConf is about."""
+    node = getattr(error, "parent_node", None)
+    return [str(key) for key in node] if isinstance(node, DictConfig) else []
+
+
+def _names(schema: type[Any]) -> set[str]:
+    return {field.name for field in fields(schema)}

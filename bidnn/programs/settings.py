@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bidnn.errors import UserError
 from bidnn.programs.config import CONF, register
-from bidnn.programs.messages import one_line
+from bidnn.programs.messages import nearest, one_line
 from bidnn.programs.quoting import quoted
 from bidnn.training.config import TrainConfig
 
@@ -119,7 +120,28 @@ def typed(config: DictConfig) -> Any:  # noqa: ANN401 — one of the configurati
     try:
         return OmegaConf.to_object(config)
     except AttributeError as error:
-        raise UserError(str(error).split(".")[0]) from error
+        forced = _forced(config)
+        if forced is None:
+            raise UserError(str(error).split(".")[0]) from error
+        key, known = forced
+        hint = nearest(key.rpartition(".")[2], known)
+        raise UserError(f"+{key}: no such setting{hint}") from error
+
+
+def _forced(config: DictConfig, above: str = "") -> tuple[str, list[str]] | None:
+    """A key that a dataclass of a configuration does not have, and those that it has; or None."""
+    kind = OmegaConf.get_type(config)
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else None
+    for given, value in config.items_ex(resolve=False):
+        name = str(given)
+        key = f"{above}{name}"
+        if known is not None and name not in known:
+            return key, known
+        if isinstance(value, DictConfig) and not value._is_none():
+            found = _forced(value, f"{key}.")
+            if found is not None:
+                return found
+    return None
 
 
 def finished(config: DictConfig) -> TrainConfig:

@@ -4,8 +4,10 @@ import sys
 
 import pytest
 
+from bidnn.errors import UserError
 from bidnn.programs import convert
 from bidnn.programs.entry import FAULT, flags_first, hydra_program
+from bidnn.programs.settings import compose_program, typed
 from tests.programs.running import TINY, refused, run, succeed
 
 pytestmark = pytest.mark.slow
@@ -77,6 +79,41 @@ def test_flags_may_stand_between_settings():
         "seed=1",
         "model.rep=8",
     ]
+
+
+def test_what_may_follow_info_is_no_setting_and_other_flags_keep_their_values():
+    given = ["data=npz", "--info", "searchpath", "-cp", "conf", "seed=1"]
+    assert flags_first(given) == ["--info=searchpath", "-cp", "conf", "data=npz", "seed=1"]
+    assert flags_first(["data=npz", "-i"]) == ["--info=all", "data=npz"]
+    assert flags_first(["--info", "data=npz"]) == ["--info=all", "data=npz"]
+    rerun = ["--experimental-rerun", "job.pickle"]
+    assert flags_first(["seed=1", *rerun]) == [*rerun, "seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("program", "setting", "said"),
+    [
+        ("train", "loss.delt=0.5", "is not in struct; did you mean delta?"),
+        ("train", "loss.alignment=0.5", "Key 'alignment' is not in struct; there are delta"),
+        ("train", "model.hdm=3", "did you mean hdn?"),
+        ("train", "+trainer.foo=3", "+trainer.foo: no such setting"),
+        ("train", "+trainer.max_epoch=3", "no such setting; did you mean max_epochs?"),
+        ("train", "+modle.rep=3", "+modle: no such setting; did you mean model?"),
+        ("compare", "seds=[1]", "did you mean seeds?"),
+        ("compare", "trainer.max_epochs=5", "trained: common=[trainer.max_epochs=…]"),
+    ],
+)
+def test_a_key_that_is_not_known_is_answered_by_its_neighbours(tmp_path, program, setting, said):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "own.yaml").write_text("_target_: own.Own\ndelta: 1.0\n")
+    own = ["loss=own", "run_dir=null"] if program == "train" else []
+    with pytest.raises(UserError) as error:
+        typed(compose_program(program, ["data=digits", *own, setting], [tmp_path]))
+    line = str(error.value)
+    assert said in line
+    assert line.count("did you mean") <= 1
+    key = setting.lstrip("+").split("=")[0].split(".")[0]
+    assert f"did you mean {key}?" not in line
 
 
 def test_the_command_and_the_script_are_one_program(tmp_path):
