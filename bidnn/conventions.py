@@ -2,14 +2,18 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidnn.data.frames import CONTAINERS, as_rows
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
+from bidnn.original.config import Config
 
 
 class Packed(np.ndarray[Any, Any]):
@@ -72,16 +76,18 @@ def unpacked(
 
     Args:
         first: of `pack`, or a matrix as it was made of one by a step before, or one modality.
-        second: the other modality; None, or labels, which scikit-learn passes on, where `first`
-            has both.
+        second: the other modality; None, or labels, which scikit-learn passes on and are None
+            then, where `first` has both.
         mod1size: columns of the first modality, if that is known.
         columns: of both together, where a matrix of fewer is one modality; None: any is both.
     """
     if isinstance(first, Packed):
         plain = np.asarray(first)
         return plain[:, : first.mod1size], plain[:, first.mod1size :]
-    if mod1size is None or not (second is None or _are_labels(second)):
+    if second is not None and not _are_labels(second):
         return first, second
+    if mod1size is None:
+        return first, None
     whole = as_rows(first, "first").values
     if whole.ndim != 2 or (columns is not None and whole.shape[1] != columns):
         return first, second
@@ -91,9 +97,32 @@ def unpacked(
 def _are_labels(values: Any) -> bool:  # noqa: ANN401 — see `as_rows`
     if type(values).__module__.partition(".")[0] in ("polars", "pyarrow", "torch"):
         return False
-    plain = np.asarray(values)
+    try:
+        plain = np.asarray(values)
+    except ValueError:  # lists of several lengths, of which some may be None
+        return False
     texts = plain.dtype.kind == "O" and all(isinstance(value, str) for value in plain.flat)
     return plain.ndim == 1 and (texts or plain.dtype.kind in "biufUS")
+
+
+def check_declared(store: PairStore, config: Config, given: Collection[str]) -> None:
+    """Refuses a number of columns that was declared and is not that of the rows.
+
+    Args:
+        store: the rows.
+        config: with the declared sizes.
+        given: names of the settings that somebody gave.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    for name, part in (("mod1size", "first"), ("mod2size", "second")):
+        declared, found = getattr(config, name), getattr(store, name)
+        if name in given and declared not in (None, found):
+            raise UserError(
+                f"{name}={declared}: {part} has {found} columns; leave the setting out, or give "
+                "rows that are as wide"
+            )
 
 
 class Conventions(ABC):
@@ -103,6 +132,7 @@ class Conventions(ABC):
     embedding has no use: whatever scikit-learn does with an estimator asks for these methods.
     """
 
+    config: Config
     _params: dict[str, Any]
     _container: str
 
@@ -155,6 +185,9 @@ class Conventions(ABC):
         Args:
             first: as for `fit`, dense; rows with both modalities count.
             second: likewise.
+
+        Raises:
+            UserError: if no row has both modalities.
         """
         from sklearn.metrics import r2_score
 
@@ -164,6 +197,8 @@ class Conventions(ABC):
             for name, part in (("first", first), ("second", second))
         ]
         both = ~(np.isnan(parts[0]).all(axis=1) | np.isnan(parts[1]).all(axis=1))
+        if not both.any():
+            raise UserError("score: no row has both modalities, between which it compares")
         first, second = (part[both] for part in parts)
         pairs = (
             (second, as_rows(self.translate(first=first), "second")),
@@ -173,6 +208,12 @@ class Conventions(ABC):
             r2_score(part, found.values, multioutput="variance_weighted") for part, found in pairs
         ]
         return float(np.mean(shares))
+
+    def _draw_seed(self) -> None:
+        """Draws the seed of a training from NumPy's random numbers, if these were given."""
+        state = self._params.get("random_state")
+        if isinstance(state, np.random.RandomState | np.random.Generator):
+            self.config = replace(self.config, seed=_drawn(state))
 
     @property
     @abstractmethod
@@ -209,17 +250,21 @@ class Conventions(ABC):
 
 
 def as_seed(random_state: Any) -> int:  # noqa: ANN401 — None, a number or NumPy's
-    """A seed of scikit-learn's `random_state`."""
+    """A seed of scikit-learn's `random_state`; of NumPy's the next, which is not taken from it."""
     if random_state is None:
         return 0
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31))
+    if isinstance(random_state, np.random.RandomState | np.random.Generator):
+        return _drawn(deepcopy(random_state))
     try:
         return int(random_state)
     except OverflowError as error:
         raise ValueError(f"random_state={random_state}: a seed is a whole number") from error
+
+
+def _drawn(state: np.random.RandomState | np.random.Generator) -> int:
+    if isinstance(state, np.random.RandomState):
+        return int(state.randint(2**31))
+    return int(state.integers(2**31))
 
 
 def not_fitted(message: str) -> Exception:

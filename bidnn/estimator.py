@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bidnn.conventions import Conventions, as_seed, not_fitted, unpacked
+from bidnn.conventions import Conventions, as_seed, check_declared, not_fitted, unpacked
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.frames import Rows, as_rows, check_columns, contain, same_ids
 from bidnn.data.store import PairStore, Reading
@@ -77,7 +77,7 @@ class BiDNN(Conventions, Shared):
             recipe: a file of conf/experiment; None: `incomplete` for `fit`, `paper` for `train`.
             config_dir: a folder of your own recipes, choices and classes, as `--config-dir` of the
                 programs (docs/extending.md).
-            random_state: scikit-learn's name for `seed`.
+            random_state: scikit-learn's name for `seed`; from NumPy's, each training draws one.
             **settings: fields of Config, or settings of `bidnn train`: a key, its dots as two
                 underscores (`optimizer__lr=0.01`, or `**{"optimizer.lr": 0.01}`), or a group
                 (`loss="incomplete"`). `run_dir` names a folder for checkpoints, metrics and
@@ -153,6 +153,7 @@ class BiDNN(Conventions, Shared):
             UserError: if there are no rows, or a setting is out of its range.
             OSError: if an output cannot be written; found out before training.
         """
+        self._draw_seed()
         given = {name: getattr(self.config, name) for name in FIELDS}
         if self.config.missing is None:
             given["missing"] = MissingStrategy.duplicate.value  # as published
@@ -211,6 +212,8 @@ class BiDNN(Conventions, Shared):
         rows = as_rows(first, "first"), as_rows(second, "second")
         known = same_ids(*rows) if ids is None else ids
         store = store_arrays(rows[0].values, rows[1].values, ids=known)
+        check_declared(store, self.config, self._given)
+        self._draw_seed()
         others = None
         if validation is not None:
             held = [

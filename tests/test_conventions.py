@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from lightning.pytorch.callbacks import LearningRateMonitor
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -140,3 +141,59 @@ def test_a_trained_one_is_pickled_and_used_in_other_processes(pairs, tmp_path):
     again = joblib.load(tmp_path / "net.joblib")
     (found,) = joblib.Parallel(n_jobs=2)([joblib.delayed(again.transform)(*pairs)])
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_labels_after_a_step_that_forgets_both_modalities_are_answered_with_the_way_out(pairs):
+    scaled = make_pipeline(StandardScaler(), quick())
+    for labels in (None, np.arange(90) % 3, ["a", "b", "c"] * 30):
+        with pytest.raises(UserError, match=r"fit takes both modalities: .* BiDNN\(mod1size=…\)"):
+            scaled.fit(pack(*pairs), labels)
+
+
+def test_a_seed_is_drawn_by_each_training_and_by_nothing_else(pairs):
+    state, twin = np.random.RandomState(1), np.random.RandomState(1)
+    net = quick(random_state=state)
+    assert net.set_params(epochs=1).get_params()["random_state"] is state
+    assert state.randint(9) == twin.randint(9)
+    expected = int(twin.randint(2**31))
+    assert net.set_params(epochs=1).config.seed == expected
+    assert net.fit(*pairs).config.seed == expected
+    found = net.transform(*pairs)
+    np.testing.assert_array_equal(
+        found, quick(epochs=1, seed=expected).fit(*pairs).transform(*pairs)
+    )
+    assert net.fit(*pairs).config.seed == int(twin.randint(2**31)) != expected
+    one = quick(epochs=1, random_state=np.random.default_rng(2)).fit(*pairs)
+    assert one.config.seed == int(np.random.default_rng(2).integers(2**31))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "columns"), [("mod1size", "first", 3), ("mod2size", "second", 5)]
+)
+def test_a_declared_size_that_the_rows_do_not_have_is_refused(pairs, name, part, columns):
+    with pytest.raises(UserError, match=rf"^{name}=7: {part} has {columns} columns"):
+        quick(**{name: 7}).fit(*pairs)
+    quick(epochs=1, **{name: columns}).fit(*pairs)
+
+
+def test_a_score_of_no_complete_row_is_refused(pairs):
+    first, second = pairs
+    with pytest.raises(UserError, match=r"^score: no row has both modalities"):
+        quick(epochs=1).fit(first, second).score(first * np.nan, second)
+
+
+def test_none_in_lists_is_a_missing_row(pairs):
+    first, second = (part.copy() for part in pairs)
+    lists = [first.tolist(), second.tolist()]
+    first[[0, 7]], second[5] = np.nan, np.nan
+    lists[0][0] = lists[0][7] = lists[1][5] = None
+    expected = quick().fit(first, second).transform(first, second)
+    net = quick().fit(*lists)
+    np.testing.assert_array_equal(net.transform(*lists), expected)
+
+
+def test_a_callback_that_logs_needs_a_folder_and_a_schedule_a_step(pairs):
+    with pytest.raises(UserError, match=r"^callback LearningRateMonitor: .* run_dir=FOLDER"):
+        quick().fit(*pairs, callbacks=[LearningRateMonitor()])
+    with pytest.raises(UserError, match=r"trainer.max_epochs, or .* optimizer.schedule=constant"):
+        quick(epochs=0).fit(*pairs)

@@ -89,8 +89,16 @@ def as_matrix(values: Any) -> Any:  # noqa: ANN401 — an array or a sparse matr
         return sparse.csr_array(values, dtype=np.float32 if real else None)
     if np.ma.isMaskedArray(values):
         return values
-    plain = np.asarray(values)
+    plain = np.asarray(_none_as_nan(values) if isinstance(values, list | tuple) else values)
     return plain.astype(np.float32) if plain.dtype.kind == "O" and plain.ndim == 2 else plain
+
+
+def _none_as_nan(rows: Sequence[Any]) -> Sequence[Any]:
+    """Lists of numbers, of which None is a missing row, as long as the others and of NaN."""
+    size = next((len(row) for row in rows if isinstance(row, list | tuple | np.ndarray)), None)
+    if size is None:
+        return rows
+    return [[np.nan] * size if row is None else row for row in rows]
 
 
 def same_ids(first: Rows | None, second: Rows | None) -> NDArray[Any] | None:

@@ -158,7 +158,10 @@ def schedule_rate(
     if schedule is Schedule.constant:
         return None
     if steps < 1:
-        raise UserError("optimizer.schedule=cosine needs an end; set trainer.max_epochs")
+        raise UserError(
+            "optimizer.schedule=cosine needs an end, and a step before it; set trainer.max_epochs, "
+            "or where nothing is to be trained optimizer.schedule=constant"
+        )
     warm = max(1, round(steps / 20))
 
     def factor(step: int) -> float:

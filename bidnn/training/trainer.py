@@ -13,8 +13,10 @@ from lightning.pytorch.callbacks import (
     BaseFinetuning,
     BatchSizeFinder,
     Checkpoint,
+    DeviceStatsMonitor,
     EarlyStopping,
     LearningRateFinder,
+    LearningRateMonitor,
     ModelPruning,
     ProgressBar,
 )
@@ -172,6 +174,12 @@ def build_trainer(
         UserError: with Lightning's reason, if it does not take the settings.
     """
     check_callbacks(callbacks)
+    for callback in callbacks:
+        if isinstance(callback, LearningRateMonitor | DeviceStatsMonitor) and not loggers:
+            raise UserError(
+                f"callback {type(callback).__name__}: writes to a logger, and there is none; set "
+                "logger=tensorboard, in Python with a run_dir=FOLDER"
+            )
     settings = {field.name: getattr(config, field.name) for field in fields(config)}
     every = settings.pop("check_val_every_n_epoch")
     settings = {name: value for name, value in settings.items() if value is not None}
