@@ -85,7 +85,7 @@ def write_tables(folder: Path, results: Sequence[Result]) -> None:
     with whole_file(folder / "table.csv") as file:
         file.write(_csv([[*header, "failure"], *lines]))
     with whole_file(folder / "table.md") as file:
-        file.write(_markdown(names, summaries).encode())
+        file.write(_markdown(names, summaries, spread=_several_seeds(results)).encode())
     by_query = {
         kind: [Result(r.method, r.rate, r.seed, r.mixed[kind]) for r in results if kind in r.mixed]
         for kind in KINDS
@@ -107,8 +107,9 @@ def _write_mixed(folder: Path, by_query: dict[str, list[Result]]) -> None:
         ]
         file.write(_csv([["method", "rate", "seed", "query", *names], *rows]))
     summaries = {kind: summarise(found) for kind, found in by_query.items()}
+    spread = _several_seeds(every)
     lines = [
-        [key[0], f"{key[1]:g}", kind, *_cells(names, summaries[kind][key])]
+        [key[0], f"{key[1]:g}", kind, *_cells(names, summaries[kind][key], spread=spread)]
         for key in summarise(every)
         for kind in KINDS
         if key in summaries[kind]
@@ -156,11 +157,14 @@ def write_picture(folder: Path, results: Sequence[Result]) -> None:
 def log_best(results: Sequence[Result]) -> None:
     """Says which method is best at each missing rate, by each metric of `RANKED` that there is.
 
-    A method that failed on a mask is left out there: its mean is not of the same masks.
+    A method that failed on a mask is left out there: its mean is not of the same masks. Where
+    nothing is hidden, agreement is with what a method was shown, and says nothing of it.
     """
     summaries = summarise(results)
     for metric, name in RANKED.items():
         for rate in dict.fromkeys(rate for _, rate in summaries):
+            if metric == "agreement" and not rate:
+                continue
             means = {
                 method: found.means[metric][0]
                 for (method, at), found in summaries.items()
@@ -204,18 +208,25 @@ def _csv(rows: list[list[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _markdown(names: list[str], summaries: dict[tuple[str, float], Summary]) -> str:
+def _markdown(
+    names: list[str], summaries: dict[tuple[str, float], Summary], *, spread: bool
+) -> str:
     failed = any(found.failures for found in summaries.values())
     lines = []
     for (method, rate), found in summaries.items():
         reasons = [found.failures.replace("|", "\\|")] if failed else []
-        lines.append([method, f"{rate:g}", *_cells(names, found), *reasons])
+        lines.append([method, f"{rate:g}", *_cells(names, found, spread=spread), *reasons])
     return _table(["method", "missing", *names, *(["failure"] if failed else [])], lines)
 
 
-def _cells(names: list[str], found: Summary) -> list[str]:
-    """Mean and deviation of each metric; nothing where it is not known."""
-    return ["{:.3f} ± {:.3f}".format(*found.means[n]) if n in found.means else "" for n in names]
+def _cells(names: list[str], found: Summary, *, spread: bool) -> list[str]:
+    """Mean of each metric, and its deviation over several seeds; nothing where it is not known."""
+    form = "{:.3f} ± {:.3f}" if spread else "{:.3f}"
+    return [form.format(*found.means[n]) if n in found.means else "" for n in names]
+
+
+def _several_seeds(results: Sequence[Result]) -> bool:
+    return len({result.seed for result in results}) > 1
 
 
 def _table(header: list[str], lines: list[list[str]]) -> str:

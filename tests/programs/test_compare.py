@@ -98,6 +98,15 @@ def test_results_are_written_as_means_and_deviations(tmp_path):
     ]
 
 
+def test_of_one_seed_no_deviation_is_told(tmp_path):
+    write_tables(tmp_path, [Result("a", 0.0, 3, {"map": 0.2}), Result("b", 0.0, 3, {"map": 0.4})])
+    assert (tmp_path / "table.md").read_text().splitlines()[2:] == [
+        "| a | 0 | 0.200 |",
+        "| b | 0 | 0.400 |",
+    ]
+    assert "map deviation" in (tmp_path / "table.csv").read_text()
+
+
 def test_mixed_pools_have_tables_of_their_own(tmp_path):
     def found(recall, share):
         return {"pair_recall@10": recall, "share complete": share}
@@ -159,7 +168,6 @@ def test_the_best_is_named_by_rate_and_metric_unless_a_run_of_it_failed(caplog):
         ]
     )
     assert caplog.messages == [
-        "best by agreement at rate 0: b 0.400, then a 0.200",
         "best by agreement at rate 0.5: a 0.100",
         "best by mAP at rate 0: a 0.500, then b 0.300",
     ]
@@ -289,7 +297,8 @@ def test_without_labels_methods_are_compared_by_agreement_and_translation_error(
     }
     assert "ndcg@10" not in pools[0]
     last = (ended.out + ended.err).splitlines()[-2:]
-    assert ["best by agreement at rate" in line for line in last] == [True, True]
+    assert ["best by agreement at rate" in line for line in last] == [False, True]
+    assert "best by agreement at rate 0.6" in last[1]  # at rate 0 nothing is hidden
 
 
 def own_loss(folder, *lines):
