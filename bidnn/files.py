@@ -187,6 +187,8 @@ def readable(path: Path, kind: str, hint: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if reason.startswith("This file contains pickled"):  # NumPy, of whatever it does not know
+            reason = "its first bytes are those of no such file"
         way_out = f"; {hint}" if hint else ""
         raise UserError(f"{path}: no readable {kind} ({reason}){way_out}") from error
 

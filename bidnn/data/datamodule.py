@@ -91,11 +91,14 @@ class PairDataModule(LightningDataModule):
             # Unlike the original, which trains nothing then and divides by zero.
             log.warning(
                 "%s: %d rows to train on are fewer than data.batch_size=%d; training on one batch "
-                "of %d",
+                "of %d%s",
                 store.name,
                 len(self.train_rows),
                 batch_size,
                 len(self.train_rows),
+                f", since data.val_fraction={val_fraction:g} holds {held} rows out"
+                if held > len(self.train_rows)
+                else "",
             )
             batch_size = len(self.train_rows)
         self.store, self.batch_size, self.seed = store, batch_size, seed

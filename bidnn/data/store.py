@@ -235,7 +235,9 @@ class PairStore:
         }
         parts = [f"{int(mask.sum())} {name}" for name, mask in counts.items() if mask.any()]
         sizes = f"{self.mod1size} + {self.mod2size}"
-        return f"{self.name}: {len(self)} rows of {sizes} ({', '.join(parts)})"
+        return f"{self.name}: {len(self)} rows of {sizes}" + (
+            f" ({', '.join(parts)})" if parts else ""
+        )
 
 
 def find_present(

@@ -30,6 +30,8 @@ NOTE = ".job-{}.json"
 """In the folder of the sweep, until it ends."""
 SWEPT = "BIDNN_SWEPT"
 """In the environment of a sweep's runs: the keys that differ."""
+LONGEST = 60
+"""Characters of a reason in a table."""
 SHOWN = 50
 """Runs in the table that is printed, at most."""
 
@@ -212,11 +214,16 @@ def show(jobs: list[Job], objective: str) -> None:
     table = Table("run", *keys, f"{objective} ({better} is better)")
     for job in jobs[:SHOWN]:
         value = job.metrics.get(objective)
-        reason = f"failed: {job.failure[:60]}" if job.failed else job.failure
+        reason = f"failed: {_cut(job.failure)}" if job.failed else job.failure
         shown = f"{value:.4g}" if value is not None else reason
         settings = (short(job.settings.get(key, "")) for key in keys)
         table.add_row(str(job.number), *settings, shown)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _cut(reason: str) -> str:
+    """As much of a reason as a table has room for."""
+    return reason if len(reason) <= LONGEST else f"{reason[: LONGEST - 1]}…"
 
 
 def short(value: str) -> str:

@@ -155,6 +155,13 @@ def test_fewer_rows_than_a_batch_make_one_smaller_batch_and_a_warning(caplog):
         batches = drawn(module(numbered(5)))
     assert [len(batch) for batch in batches] == [5]
     assert "numbers: 5 rows to train on are fewer than data.batch_size=8" in caplog.text
+    assert "val_fraction" not in caplog.text
+
+
+def test_a_warning_says_that_the_held_out_rows_are_most(caplog):
+    module(numbered(100), val_fraction=0.99)
+    assert "numbers: 1 rows to train on" in caplog.text
+    assert "since data.val_fraction=0.99 holds 99 rows out" in caplog.text
 
 
 def test_without_any_complete_row_there_is_an_error_unless_nothing_is_to_be_trained():

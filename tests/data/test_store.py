@@ -113,6 +113,8 @@ def test_the_description_counts_what_is_missing():
     present = np.array([[1, 1], [1, 0], [0, 0]], bool)
     store = PairStore(np.ones((3, 2)), np.ones((3, 5)), present, name="f.npz")
     assert store.describe() == "f.npz: 3 rows of 2 + 5 (1 complete, 1 without second, 1 empty)"
+    none = PairStore(np.ones((0, 2)), np.ones((0, 5)), np.ones((0, 2), bool), name="f.npz")
+    assert none.describe() == "f.npz: 0 rows of 2 + 5"
 
 
 @pytest.mark.skipif(of_files() is None, reason="only Linux says it")

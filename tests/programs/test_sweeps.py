@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bidnn.programs.summary import Job, as_csv, ranked, swept
+from bidnn.programs.summary import Job, as_csv, ranked, show, swept
 from tests.programs.running import run
 from tests.report.reading import read
 
@@ -60,3 +60,11 @@ def test_runs_are_ranked_by_what_is_better_and_those_without_it_come_last():
     assert lines[0] == "run,a,+c,agreement,val/loss,failure"
     assert lines[1] == "0,1,,0.5,2.0,"
     assert lines[4] == "1,2,,,,no memory"
+
+
+def test_a_long_reason_ends_in_an_ellipsis_in_the_table(capsys):
+    reasons = {"short": "no rows", "long": "no rows " * 20}
+    show([Job(n, ["a=1"], text, {}, failed=True) for n, text in enumerate(reasons.values())], "x")
+    said = capsys.readouterr().out
+    assert "failed: no rows " in said
+    assert f"failed: {reasons['long'][:59]}…" in said

@@ -97,6 +97,11 @@ def test_a_broken_npz_is_refused_in_one_line_that_names_it(kind, pair, tmp_path)
     with pytest.raises(ValueError, match=r"broken\.npz") as caught:
         read_npz(path, ignore_zeroes=True)
     assert "\n" not in str(caught.value)
+    assert "unsafe" not in str(caught.value)
+    if kind in ("words", "pickle"):
+        assert "no readable npz file (its first bytes are those of no such file)" in str(
+            caught.value
+        )
 
 
 def test_files_that_are_not_there_and_folders_are_told_apart(tmp_path):
