@@ -339,7 +339,6 @@ GROUPS: dict[str, dict[str, type]] = {
     "speed": {"speed": SpeedConfig},
     "trainer": {"trainer": TrainerConfig},
 }
-SCHEMAS = (*PROGRAMS.values(), *(kind for kinds in GROUPS.values() for kind in kinds.values()))
 
 # On import, because a sweep's workers import this file and never call `register`. The cache keeps
 # one folder for one run, however often its configuration is looked at.
