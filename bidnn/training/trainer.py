@@ -122,10 +122,8 @@ def _profiler(settings: TrainerConfig) -> Any:  # noqa: ANN401 — a profiler, o
     name = str(settings.profiler).lower()
     if name not in PROFILERS or settings.default_root_dir is None:
         return made(settings.profiler)
-    file = Path(
-        settings.default_root_dir, f"fit-{name}.txt"
-    )  # as Lightning names it, of one process
-    log.info("trainer.profiler=%s: its report will be %s", name, file)
+    file = f"fit-{name}.txt"  # as Lightning names it, of one process
+    log.info("trainer.profiler=%s: reports to %s", name, Path(settings.default_root_dir, file))
     return PROFILERS[name](dirpath=settings.default_root_dir, filename=name)
 
 

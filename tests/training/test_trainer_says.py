@@ -14,7 +14,7 @@ def test_a_profiler_reports_in_the_folder_and_without_one_in_the_log(store, tmp_
     caplog.set_level(logging.INFO)
     run(store, settings(1, trainer={"profiler": name, "default_root_dir": str(tmp_path)}))
     file = tmp_path / f"fit-{name}.txt"
-    assert f"trainer.profiler={name}: its report will be {file}" in caplog.text
+    assert f"trainer.profiler={name}: reports to {file}" in caplog.text
     assert "run_training_batch" in file.read_text()
     said = logging.getLogger("lightning.pytorch.profilers")
     said.addHandler(caplog.handler)  # what is below Lightning's own logger need not reach the root
