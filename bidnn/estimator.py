@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import partial
@@ -17,6 +18,7 @@ from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.frames import Rows, as_rows, check_columns, contain, same_ids
 from bidnn.data.store import PairStore, Reading
 from bidnn.errors import UserError
+from bidnn.model.about import as_told, l2_norm_of
 from bidnn.model.finishing import MissingStrategy
 from bidnn.model.inference import Block, OutputKind, check_sizes, embed, infer
 from bidnn.model.model import Model
@@ -298,6 +300,25 @@ class BiDNN(Conventions, Shared):
         values = np.concatenate([none, *(block[1 + side] for block in blocks)])
         names = self._columns[side] or [f"{name}{number}" for number in range(size)]
         return contain(values, rows, names, name, self._output)
+
+    def as_told(self, told: Mapping[str, str], name: str) -> Self:
+        """The same model, which embeds as some rows were: their `missing` and unit length.
+
+        Args:
+            told: what a parquet file, or an index, says of its model.
+            name: of the file, for messages.
+
+        Raises:
+            UserError: if those are of another model.
+            RuntimeError: if nothing was trained or loaded.
+        """
+        model = as_told(self._trained(), told, name)
+        l2_norm = l2_norm_of(told, self.config.l2_norm)
+        if model is self._model and l2_norm == self.config.l2_norm:
+            return self
+        other = copy(self)
+        other._model, other.config = model, replace(self.config, l2_norm=l2_norm)
+        return other
 
     def save(self, path: str | Path) -> None:
         """Writes the trained model, for `bidnn.load`.

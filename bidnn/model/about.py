@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bidnn.errors import UserError
 from bidnn.model.description import describe_model
 from bidnn.model.inference import OutputKind
 from bidnn.model.model import Model
 
 PREFIX = "bidnn."
+NAMES = ("kind", "l2_norm", "model", "mod1size", "mod2size", "hdn", "rep", "missing", "weights")
+SAID = tuple(f"{PREFIX}{name}" for name in NAMES)
+"""What is compared: all that `about` says but the version."""
 
 
 def about(model: Model, kind: OutputKind, *, l2_norm: bool) -> dict[str, str]:
@@ -53,6 +57,60 @@ def differs(told: Mapping[str, str], says: Mapping[str, str]) -> list[str]:
     """By what a file is of another model, or made of it otherwise; not by the version of bidnn."""
     names = [key for key in says if key != f"{PREFIX}version" and told.get(key) != says[key]]
     return [name.removeprefix(PREFIX) for name in names]
+
+
+def check_alike(
+    name: str,
+    told: Mapping[str, str] | None,
+    says: Mapping[str, str],
+    *,
+    others: str = "new ones",
+    hint: str = "embed all rows with one model",
+) -> None:
+    """Refuses vectors of another model, or made of it otherwise; what one does not say is no fault.
+
+    Args:
+        name: of what has the vectors.
+        told: what that says of its model; None if it says nothing.
+        says: what it should say.
+        others: the vectors that they are to be compared with.
+        hint: the way out.
+
+    Raises:
+        UserError: naming by what they differ.
+    """
+    both = {key: says[key] for key in SAID if key in says and key in (told or {})}
+    if other := differs(told or {}, both):
+        raise UserError(
+            f"{name} is of another model or made of it otherwise (it differs in "
+            f"{', '.join(other)}), so that its vectors are not to be compared with {others}; {hint}"
+        )
+
+
+def as_told(model: Model, told: Mapping[str, str], name: str) -> Model:
+    """The model, which stands for a missing modality as when some rows were embedded.
+
+    Args:
+        model: that embeds further rows.
+        told: what is said of those that are there, see `about`.
+        name: of what they are in.
+
+    Raises:
+        UserError: if they are of another model.
+    """
+    for strategy in model.strategies:
+        if strategy.value == told.get(f"{PREFIX}missing") and strategy is not model.missing:
+            model = model.with_missing(strategy)
+    if f"{PREFIX}weights" in told:  # without, its vectors' size is all that can be compared
+        says = about(model, OutputKind.embedding, l2_norm=l2_norm_of(told))
+        check_alike(name, told, says, hint="take the model that it was made with")
+    return model
+
+
+def l2_norm_of(told: Mapping[str, str], default: bool = False) -> bool:
+    """Whether rows were embedded to unit length, by what is said of them."""
+    said = told.get(f"{PREFIX}l2_norm")
+    return default if said is None else said == "true"
 
 
 def digest(model: Model) -> str:

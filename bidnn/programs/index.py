@@ -5,7 +5,8 @@ from pathlib import Path
 
 from bidnn.errors import UserError
 from bidnn.programs.config import IndexConfig
-from bidnn.search.index import META, Index
+from bidnn.search.index import Index
+from bidnn.search.kept import META
 from bidnn.search.presence import found_by_kind
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from bidnn.data.formats.arrays import open_npz
 from bidnn.data.ids import as_ids
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from bidnn.model.about import differs, read_about
+from bidnn.model.about import check_alike, read_about
 
 log = logging.getLogger(__name__)
 
@@ -134,14 +134,7 @@ def _of_tables(
 
     table = open_table(path)
     for file in table.files:
-        told = read_about(file)
-        other = differs(told, {key: says[key] for key in says if key in told}) if told else []
-        if other:
-            raise UserError(
-                f"{KEY}={path}: {file} is of another model or made of it otherwise (it differs in "
-                f"{', '.join(other)}), so that its vectors are not to be compared with new ones; "
-                "embed all rows with one model"
-            )
+        check_alike(f"{KEY}={path}: {file}", read_about(file), says)
     lacks = [name for name in wanted if name not in table.schema.names]
     if lacks:
         return {}, lacks

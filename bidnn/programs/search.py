@@ -12,6 +12,7 @@ from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.files import check_not_read, check_writable, readable
+from bidnn.model.about import as_told, l2_norm_of
 from bidnn.model.inference import check_sizes, embed
 from bidnn.model.model import Model
 from bidnn.model.saved import load_bundle
@@ -19,7 +20,8 @@ from bidnn.programs.config import SearchConfig
 from bidnn.programs.devices import device_of
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
 from bidnn.search.hits import Hits, writer_of
-from bidnn.search.index import META, Index
+from bidnn.search.index import Index
+from bidnn.search.kept import META
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +78,10 @@ def _through_model(index: Index, config: SearchConfig) -> Hits:
     if config.checkpoint is None:
         raise UserError("new rows are embedded by the trained model; add checkpoint=RUN")
     model = load_bundle(Path(config.checkpoint)).to(device_of(config.device))
-    missing = index.about.get("bidnn.missing")
-    for strategy in model.strategies:  # as the embedding was made
-        if strategy.value == missing and strategy is not model.missing:
-            model = model.with_missing(strategy)
+    model = as_told(model, index.about, config.file)
     store = _queries(model, config)
     log.info(store.describe())
-    vectors = embed(model, store, l2_norm=index.about.get("bidnn.l2_norm") == "true")
+    vectors = embed(model, store, l2_norm=l2_norm_of(index.about))
     hits = index.search(vectors, config.k, having=config.having)
     return replace(hits, queries=store.ids)
 

@@ -17,6 +17,7 @@ from bidnn.data.frames import ID, as_rows
 from bidnn.data.ids import as_ids
 from bidnn.data.vectors import read_vectors
 from bidnn.errors import UserError
+from bidnn.model.about import check_alike, read_about
 
 COLUMN = "embedding"
 
@@ -113,6 +114,8 @@ def _of_table(table: TableFiles, ids: ArrayLike | None) -> Embedding:
         for key, value in (table.schema.metadata or {}).items()
         if key.startswith(b"bidnn.")
     }
+    for file in table.files[1:]:
+        check_alike(f"{file}", read_about(file), metadata, others=f"those of {table.files[0]}")
     blocks = _blocks(table, size)
     return Embedding(
         table.name, rows, size, blocks, _named(table.name, own, ids, rows), counted, metadata

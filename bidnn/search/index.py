@@ -14,9 +14,11 @@ from pyarrow import parquet
 from bidnn.data.frames import as_rows
 from bidnn.data.ids import as_ids, check_unique
 from bidnn.errors import UserError
-from bidnn.files import as_json, check_room, held, readable, whole_file
+from bidnn.files import as_json, held, readable, whole_file
+from bidnn.model.about import check_alike
 from bidnn.search.embeddings import Embedding, open_embedding
 from bidnn.search.hits import Hits
+from bidnn.search.kept import FORMAT, META, files_of, is_index, mapped, remove_others
 from bidnn.search.lists import Lists, build_lists, open_lists
 from bidnn.search.nearest import nearest
 
@@ -24,8 +26,6 @@ EXACT_TO = 1_000_000
 """Rows up to which all of them are compared with a query."""
 SAMPLE = 1000
 """Rows that recall and presence are measured on."""
-FORMAT = 1
-META = "index.json"
 MARKS = ("present_first", "present_second")
 HAVING = {"first": (0,), "second": (1,), "both": (0, 1)}
 """Which marks a row must have."""
@@ -43,7 +43,8 @@ class Index:
         lists: finds candidates without looking at all rows; None: all are looked at.
         about: what the embedding says of the model that it is of.
         recall: share of the exact ten nearest that are found, on a sample; 1 without lists.
-        model: what embeds new rows, by `transform(first=…, second=…)`, such as `bidnn.load` gives.
+        model: what embeds new rows, by `transform(first=…, second=…)`, such as `bidnn.load` gives;
+            `build` and `open` have that embed as the rows were.
     """
 
     vectors: NDArray[np.float32]
@@ -73,23 +74,24 @@ class Index:
             folder: where it is kept, which must not be there yet; None: in memory.
             exact_to: rows up to which all are compared with a query; above, faiss's inverted lists
                 of product-quantised vectors find candidates, which are then compared exactly.
-            model: embeds new rows.
+            model: embeds new rows, as those of the embedding were.
 
         Raises:
-            UserError: if the vectors are not finite, ids are not unique, or faiss is needed and not
-                installed.
+            UserError: if the vectors are not finite, ids are not unique, they are of another model,
+                or faiss is needed and not installed.
             OSError: if a file cannot be read, or the folder not be written.
         """
         source = open_embedding(embedding, ids)
+        model = _as_told(model, source.about, source.name)
         shape = (source.rows, source.size)
         if folder is None:
             return replace(cls._of(np.empty(shape, np.float32), source, exact_to), model=model)
         target = Path(folder)
-        if (target / META).exists():
+        if is_index(target):
             raise UserError(f"{target}: an index is there already; remove it, or add rows to it")
         target.mkdir(parents=True, exist_ok=True)
         with held(target):
-            found = cls._of(_mapped(target, 0, shape), source, exact_to)
+            found = cls._of(mapped(target, 0, shape), source, exact_to)
             found._write(target, 0)
         return cls.open(target, model=model)
 
@@ -99,25 +101,26 @@ class Index:
 
         Args:
             folder: the folder.
-            model: embeds new rows.
+            model: embeds new rows, as those of the index were.
 
         Raises:
-            UserError: if it is no index, or damaged.
+            UserError: if it is no index, or damaged, or of another model.
             OSError: if it cannot be read.
         """
         folder = Path(folder)
-        if not (folder / META).is_file():
+        if not is_index(folder):
             raise UserError(f"{folder}: no index; make one with bidnn index FILE")
         with readable(folder, "index"):
             meta = json.loads((folder / META).read_text())
             if meta["format"] != FORMAT:
                 raise UserError(f"of format {meta['format']}, and this version reads {FORMAT}")
-            files = _files(folder, meta["number"])
+            files = files_of(folder, meta["number"])
             vectors = np.load(files["vectors"], mmap_mode="r", allow_pickle=False)
             rows = parquet.read_table(files["rows"])
             lists = open_lists(files["lists"]) if meta["lists"] else None
         if vectors.shape[0] != rows.num_rows or (lists is not None and len(lists) != len(vectors)):
             raise UserError(f"{folder}: vectors and rows are not as many; make the index anew")
+        model = _as_told(model, meta["about"], str(folder))
         return cls(vectors, rows, lists, meta["about"], meta["recall"], model)
 
     def __len__(self) -> int:
@@ -148,7 +151,8 @@ class Index:
             The larger index.
 
         Raises:
-            UserError: if an id is there already, or the vectors have another size.
+            UserError: if an id is there already, or the vectors have another size, or are of
+                another model by what a parquet file says of it.
             OSError: as `build`.
         """
         source = open_embedding(embedding, ids)
@@ -157,6 +161,13 @@ class Index:
                 f"{source.name}: vectors of {source.size} values, and the index has "
                 f"{self.vectors.shape[1]}; they must be of one model"
             )
+        check_alike(
+            source.name,
+            source.about,
+            self.about,
+            others="those of the index",
+            hint="embed them with the index's model and settings",
+        )
         if source.counted:  # rows without names go on where the index ends
             numbers = pa.array(np.arange(len(self), len(self) + source.rows))
             source = replace(source, table=source.table.set_column(0, "id", numbers))
@@ -173,7 +184,7 @@ class Index:
         target = Path(folder)
         with held(target):
             number = json.loads((target / META).read_text())["number"] + 1
-            larger = self._grown(_mapped(target, number, shape), table, source.blocks)
+            larger = self._grown(mapped(target, number, shape), table, source.blocks)
             larger._write(target, number)
         return type(self).open(target, model=self.model)
 
@@ -313,7 +324,7 @@ class Index:
 
     def _write(self, folder: Path, number: int) -> None:
         """Writes what is beside the vectors; the index is that of the last file written."""
-        files = _files(folder, number)
+        files = files_of(folder, number)
         assert isinstance(self.vectors, np.memmap)
         self.vectors.flush()
         parquet.write_table(self.rows, files["rows"])
@@ -323,26 +334,12 @@ class Index:
         with whole_file(folder / META) as file:
             content = {**meta, "recall": self.recall, "about": self.about}
             file.write(f"{as_json(content, indent=2)}\n".encode())
-        for path in folder.iterdir():  # of the index before, and of one that was cut off
-            ours = path.name.startswith(tuple(f"{kind}-" for kind in files))
-            if ours and path not in files.values():
-                path.unlink()
+        remove_others(folder, number)
 
 
 def spread(rows: int) -> NDArray[np.int64]:
     """Numbers of at most SAMPLE rows, spread evenly."""
     return np.linspace(0, rows - 1, min(SAMPLE, rows)).astype(np.int64)
-
-
-def _files(folder: Path, number: int) -> dict[str, Path]:
-    suffixes = {"vectors": "npy", "rows": "parquet", "lists": "faiss"}
-    return {kind: folder / f"{kind}-{number}.{suffix}" for kind, suffix in suffixes.items()}
-
-
-def _mapped(folder: Path, number: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    path = _files(folder, number)["vectors"]
-    check_room(path, 4 * shape[0] * shape[1], f"an index in {folder}")
-    return np.lib.format.open_memmap(path, "w+", np.float32, shape)
 
 
 def _fill(vectors: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]]) -> None:
@@ -358,6 +355,11 @@ def _unit(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     unit: NDArray[np.float32] = values / np.maximum(lengths, np.finfo(np.float32).tiny)
     return unit
+
+
+def _as_told(model: Any, about: dict[str, str], name: str) -> Any:  # noqa: ANN401 — see `Index`
+    """The model, which embeds as the rows of an index were; one of another class as it is."""
+    return model.as_told(about, name) if hasattr(model, "as_told") else model
 
 
 def _as(kind: type, value: Any) -> Any:  # noqa: ANN401 — an id

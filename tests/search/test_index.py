@@ -12,7 +12,8 @@ from pyarrow import parquet
 from bidnn.errors import UserError
 from bidnn.search import Index
 from bidnn.search import nearest as exact
-from bidnn.search.index import META, spread
+from bidnn.search.index import spread
+from bidnn.search.kept import META
 from bidnn.search.presence import found_by_kind
 
 GENERATOR = np.random.default_rng(0)
