@@ -34,7 +34,7 @@ from bidnn.programs.processes import (
     resuming_command,
     started_together,
 )
-from bidnn.programs.quoting import quoted, setting
+from bidnn.programs.quoting import as_text, quoted, setting
 from bidnn.programs.settings import find_classes, typed
 from bidnn.programs.streams import outlive_streams
 from bidnn.training.signals import take, taken_over
@@ -53,6 +53,8 @@ INFOS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 FIRST_WORD = {"index": "file", "search": "file", "export": "checkpoint"}
 """Programs whose first word is a file, and the setting that it is."""
+NAMES = {"search": ("id",)}
+"""Programs with settings whose values are names of rows, whatever they look like."""
 OF_FOLDERS = ("report",)
 """Programs whose words without = are folders."""
 
@@ -203,11 +205,12 @@ def for_hydra(program: str, arguments: list[str]) -> list[str]:
     if program == "export":
         arguments = without_onnx_flag(arguments)
     flags, settings = apart(named_file(program, arguments))
-    if program == "tune":
-        from bidnn.programs.tuning.arguments import as_hydra
+    names = NAMES.get(program, ())
+    if program != "tune":
+        return [*flags, *(as_text(setting, names) for setting in settings)]
+    from bidnn.programs.tuning.arguments import as_hydra, is_range
 
-        settings = as_hydra(settings)
-    return [*flags, *settings]
+    return [*flags, *as_hydra(s if is_range(s) else as_text(s) for s in settings)]
 
 
 def flags_first(arguments: Iterable[str]) -> list[str]:

@@ -7,11 +7,12 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bidnn.errors import CommandFailedError, UserError
+from bidnn.programs.quoting import how_to_quote
 from bidnn.training.config import TrainConfig
 
 USER_ERRORS = (
@@ -51,6 +52,8 @@ def one_line(error: BaseException) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         known = ", ".join(name for name in choices if not name.endswith("_schema"))
         return f"{group}={choice}: choose one of {known}"
+    if isinstance(error, OverrideParseException):
+        return how_to_quote(error.override)
     parts = [str(error)]
     if isinstance(error, HydraException) and error.__cause__ is not None:
         parts.append(str(error.__cause__))

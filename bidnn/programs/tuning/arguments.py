@@ -22,6 +22,11 @@ def is_own(argument: str) -> bool:
     return key.split(".")[0].split("/")[0] in {*OWN, "hydra"}
 
 
+def is_range(argument: str) -> bool:
+    """Whether a setting is `space.KEY=RANGE`, which is no text of Hydra's grammar."""
+    return "=" in argument and argument.lstrip("+").startswith(SPACE)
+
+
 def as_hydra(settings: Iterable[str]) -> list[str]:
     """What Hydra is given for settings as they are typed.
 
@@ -31,7 +36,7 @@ def as_hydra(settings: Iterable[str]) -> list[str]:
     training: list[str] = []
     for argument in settings:
         key, mark, value = argument.partition("=")
-        if mark and key.lstrip("+").startswith(SPACE):
+        if is_range(argument):
             searched = key.lstrip("+").removeprefix(SPACE)
             own.append(f"+space={{{searched}:{quoted(value) if value != 'null' else value}}}")
         elif key == TRAIN and (given := _listed(argument)) is not None:
@@ -61,5 +66,6 @@ def as_typed(overrides: Iterable[str]) -> list[str]:
 
 def _listed(override: str) -> list[str] | None:
     """The settings in `train=[…]`; None for what is no list, which Hydra refuses."""
-    value = OverridesParser.create().parse_override(override).value()
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    value = parsed.value()
     return [unescaped(str(part)) for part in value] if isinstance(value, list) else None
