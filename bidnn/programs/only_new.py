@@ -130,7 +130,7 @@ def _of_tables(
 
     from bidnn.data.formats.tables.columns import check_ids, ids
     from bidnn.data.formats.tables.files import open_table
-    from bidnn.data.formats.tables.rows import check_alike
+    from bidnn.data.formats.tables.rows import check_one_kind
 
     table = open_table(path)
     for file in table.files:
@@ -153,7 +153,7 @@ def _of_tables(
             values = batch.column("fingerprint").to_numpy(zero_copy_only=False)
             parts["fingerprint"].append(values.astype(np.int64))
         rows += len(batch)
-    check_alike(zip(files, parts["id"], strict=True))
+    check_one_kind(zip(files, parts["id"], strict=True))
     empty = {"id": np.zeros(0, np.str_), "fingerprint": np.zeros(0, np.int64)}
     joined = {n: np.concatenate(found) if found else empty[n] for n, found in parts.items()}
     return joined, []

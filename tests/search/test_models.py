@@ -1,4 +1,4 @@
-"""An index and the model that its rows are of: another one is refused, and its settings followed."""
+"""An index and the model of its rows: another one is refused, and its settings are followed."""
 
 from pathlib import Path
 

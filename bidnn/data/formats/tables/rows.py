@@ -72,7 +72,7 @@ def read_names(table: TableFiles, id_column: str | None, label_column: str | Non
             where = f"{table.name}, column {label_column}"
             found["label"].append(labels(batch.column(label_column), where))
         rows += len(batch)
-    check_alike(zip(files, found["id"], strict=True))
+    check_one_kind(zip(files, found["id"], strict=True))
     for name, parts in found.items():
         widest = max((part.dtype.itemsize for part in parts), default=0)
         check_memory(
@@ -86,7 +86,7 @@ def read_names(table: TableFiles, id_column: str | None, label_column: str | Non
     )
 
 
-def check_alike(known: Iterable[tuple[Path | str, NDArray[Any]]]) -> None:
+def check_one_kind(known: Iterable[tuple[Path | str, NDArray[Any]]]) -> None:
     """Refuses ids that are texts in one place and whole numbers in another.
 
     Args:
@@ -131,7 +131,7 @@ def join(first: TableFiles, second: TableFiles, names: tuple[Names, Names]) -> J
     one, other = (known.ids for known in names)
     assert one is not None
     assert other is not None
-    check_alike([(first.name, one), (second.name, other)])
+    check_one_kind([(first.name, one), (second.name, other)])
     rows = {value: row for row, value in enumerate(one.tolist())}
     known = [rows.get(value, -1) for value in other.tolist()]
     places = np.array(known, np.int64)
@@ -207,7 +207,7 @@ def _ids_by_file(table: TableFiles, id_column: str) -> list[list[Any]]:
     parts = [replace(table, name=str(file), files=(file,)) for file in table.files]
     found = [read_names(part, id_column, None).ids for part in parts]
     known = [np.zeros(0, np.str_) if values is None else values for values in found]
-    check_alike(zip(table.files, known, strict=True))
+    check_one_kind(zip(table.files, known, strict=True))
     return [values.tolist() for values in known]
 
 
