@@ -6,7 +6,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
+from pathlib import Path
 
 from bidnn.errors import CommandFailedError, UserError
 from bidnn.programs import stopping
@@ -55,6 +57,9 @@ def main() -> None:
         run(name)
     elif sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bidnn {version('bidnn')}\n")
+    elif (near := meant(sys.argv[1:])) is not None:
+        sys.stderr.write(f"bidnn: error: {sys.argv[1]}: no such program; did you mean {near}?\n")
+        sys.exit(2)
     else:
         if sys.argv[1:] in ([], ["-h"], ["--help"]):
             lines = [f"bidnn {name + ' …':12} {does}" for name, does in PROGRAMS.items()]
@@ -63,6 +68,14 @@ def main() -> None:
             sys.stdout.write("\n".join(lines))
             sys.stdout.flush()
         original(sys.argv[1:])
+
+
+def meant(arguments: Sequence[str]) -> str | None:
+    """The program whose name is nearly the first word, if that is no file of the original's."""
+    word = arguments[0] if arguments else ""
+    if not word.isalpha() or Path(word).exists():
+        return None
+    return next(iter(get_close_matches(word, PROGRAMS, n=1)), None)
 
 
 def original(arguments: Sequence[str]) -> None:

@@ -93,7 +93,8 @@ class NetworkConfig:
         if self.rep < 2 or self.rep % 2:
             raise UserError(
                 f"model.rep={self.rep}: the embedding is two centres of rep/2 units each, "
-                f"so rep must be even; use {max(2, self.rep + 1)}"
+                f"so rep must be even{', and at least 2' if self.rep < 2 else ''}; "
+                f"use {max(2, self.rep + 1)}"
             )
         for key in ("dropout", "input_dropout"):
             if not 0.0 <= getattr(self, key) < 1.0:

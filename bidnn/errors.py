@@ -3,6 +3,16 @@
 import signal
 
 
+def counted(number: int, what: str) -> str:
+    """A number and what it is of, for messages: `1 row`, `2 rows`, `0 rows`.
+
+    Args:
+        number: how many.
+        what: in the singular, which takes an s.
+    """
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 class UserError(ValueError):
     """Something given is not as it must be; the message names it, its place, and the way out."""
 

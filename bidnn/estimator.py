@@ -89,14 +89,15 @@ class BiDNN(Conventions, Shared):
             TypeError: if there is no such setting, or a seed is given twice.
         """
         named = {"config": config, "recipe": recipe, "config_dir": config_dir}
-        self._params = {**named, "random_state": random_state, **settings}
+        named["random_state"] = random_state
+        self._params = {**named, **settings}
         if random_state is not None:
             if "seed" in settings:
                 raise TypeError("BiDNN: random_state and seed are the same; give one")
             settings["seed"] = as_seed(random_state)
         for name in settings:
             if name not in (*FIELDS, *TOP_LEVEL) and "__" not in name and "." not in name:
-                near = get_close_matches(name, [*FIELDS, *TOP_LEVEL], n=1)
+                near = get_close_matches(name, [*FIELDS, *TOP_LEVEL, *named], n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise TypeError(f"BiDNN has no setting {name}{hint}")
         base = config or Config()

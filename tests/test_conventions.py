@@ -48,6 +48,11 @@ def test_parameters_are_those_that_were_given_and_clones_have_them(pairs):
     assert (twin.config.hdn, twin.config.lr, net.config.hdn) == (16, 0.2, 8)
     with pytest.raises(ValueError, match="Invalid parameter: BiDNN has no setting hdm; did you"):
         twin.set_params(hdm=16)
+    for typed, near in (("recpie", "recipe"), ("confg_dir", "config_dir")):
+        with pytest.raises(TypeError, match=f"no setting {typed}; did you mean {near}"):
+            BiDNN(**{typed: "x"})
+    with pytest.raises(TypeError, match="did you mean random_state"):
+        BiDNN(random_sate=1)
     with pytest.raises(TypeError, match="random_state and seed are the same"):
         BiDNN(random_state=1, seed=1)
 

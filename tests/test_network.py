@@ -164,6 +164,10 @@ def test_what_no_network_can_be_built_from_is_refused():
     ):
         with pytest.raises(ValueError, match=rf"model\.{key}={value}"):
             network(**{key: value})
+    with pytest.raises(ValueError, match=r"must be even, and at least 2; use 2$"):
+        network(rep=-2)
+    with pytest.raises(ValueError, match=r"must be even; use 8$"):
+        network(rep=7)
     with pytest.raises(ValueError, match="both modalities need columns"):
         Network(0, 3, NetworkConfig(hdn=2, rep=2))
     net = network()

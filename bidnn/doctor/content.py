@@ -2,6 +2,7 @@
 
 from bidnn.data.store import PairStore
 from bidnn.doctor.findings import Finding, Level, Plan, Settings, percent
+from bidnn.errors import counted
 from bidnn.evaluation.agreement import NEIGHBOURS
 
 FEW, TOO_FEW = 100, 2 * NEIGHBOURS
@@ -13,7 +14,8 @@ def pairs(store: PairStore) -> Finding:
     """How many rows have both modalities."""
     total, both = len(store), int(store.is_complete.sum())
     level, advice = Level.fine, ""
-    said = f"{total} rows of {store.mod1size} + {store.mod2size} columns, {both} with both"
+    said = f"{counted(total, 'row')} of {store.mod1size} + {store.mod2size} columns"
+    said += f", {both} with both"
     if not both:
         level, advice = Level.fix, "rows that have both modalities are needed"
         said += " modalities: there is nothing to learn a translation from"

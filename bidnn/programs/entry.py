@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from omegaconf import DictConfig
 
 from bidnn.errors import StoppedError, UserError
 from bidnn.programs import stopping
-from bidnn.programs.config import CONF, register
+from bidnn.programs.config import CONF, PROGRAMS, register
 from bidnn.programs.help import explain
 from bidnn.programs.messages import fixable, one_line, peer_lost, report_line
 from bidnn.programs.processes import (
@@ -205,12 +206,27 @@ def for_hydra(program: str, arguments: list[str]) -> list[str]:
     if program == "export":
         arguments = without_onnx_flag(arguments)
     flags, settings = apart(named_file(program, arguments))
+    check_flags(flags)
     names = NAMES.get(program, ())
     if program != "tune":
         return [*flags, *(as_text(setting, names) for setting in settings)]
     from bidnn.programs.tuning.arguments import as_hydra, is_range
 
     return [*flags, *as_hydra(s if is_range(s) else as_text(s) for s in settings)]
+
+
+def check_flags(flags: Iterable[str]) -> None:
+    """Refuses settings with dashes before them, of which Hydra takes some for flags of its own.
+
+    Raises:
+        UserError: naming the setting as it is written.
+    """
+    keys = {field.name for kind in PROGRAMS.values() for field in fields(kind)}
+    keys |= {path.name for path in CONF.iterdir() if path.is_dir()}
+    for flag in flags:
+        key, _, value = flag.removeprefix("--").partition("=")
+        if flag.startswith("--") and key.split(".")[0] in keys:
+            raise UserError(f"{flag}: settings have no dashes: {key}={value or 'VALUE'}")
 
 
 def flags_first(arguments: Iterable[str]) -> list[str]:

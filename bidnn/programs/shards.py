@@ -24,7 +24,7 @@ from bidnn.data.matrix_sources import NpySource
 from bidnn.data.pieces import Piece, pieces_of
 from bidnn.data.sources import AnySource
 from bidnn.data.store import PairStore
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 from bidnn.files import as_json, check_room, held, whole_file
 from bidnn.model.about import PREFIX, about, differs, read_about
 from bidnn.model.model import Model
@@ -159,7 +159,8 @@ def _embed_all(
     reasons = {shard: why_missing(shard, says, settings) for shard in own}
     left = [shard for shard in own if reasons[shard] is not None]
     shared = f", process {number} of {processes} with {len(own)} of these" * (processes > 1)
-    log.info("%d files%s: %d outputs to be made", len(shards), shared, len(left))
+    files, outputs = counted(len(shards), "file"), counted(len(left), "output")
+    log.info("%s%s: %s to be made", files, shared, outputs)
     together = None
     if left and left[0].piece.rows is not None:
         together = _open_together(config, left[0], model)
@@ -253,13 +254,13 @@ def _write_manifest(
         with whole_file(folder / MANIFEST) as file:
             file.write(as_json(content, indent=1).encode() + b"\n")
     rest = f"; {len(missing)} are missing" if missing else ""
-    log.info("%s: %d outputs of %d rows%s", folder / MANIFEST, len(made), content["rows"], rest)
+    outputs, rows = counted(len(made), "output"), counted(content["rows"], "row")
+    log.info("%s: %s of %s%s", folder / MANIFEST, outputs, rows, rest)
     if others:
         log.warning(
-            "%s: %d files that are of none of the rows' files now, such as %s; they stay, and are "
-            "not in the manifest",
+            "%s: %s of none of the rows' files now, such as %s, left there and not in the manifest",
             folder,
-            len(others),
+            counted(len(others), "file"),
             others[0],
         )
 

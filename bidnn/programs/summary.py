@@ -18,6 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from bidnn.errors import counted
 from bidnn.files import as_json, whole_file
 from bidnn.programs.messages import one_line
 from bidnn.report.comparison import lower_is_better
@@ -145,7 +146,8 @@ def summarize() -> None:
     for job in jobs:
         (sweep.folder / NOTE.format(job.number)).unlink(missing_ok=True)
     show(jobs, sweep.objective)
-    log.info("%d runs, %d failed: %s", len(jobs), sum(bool(j.failure) for j in jobs), path)
+    failed = sum(bool(job.failure) for job in jobs)
+    log.info("%s, %d failed: %s", counted(len(jobs), "run"), failed, path)
     if sweep.report:
         page_of(sweep)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bidnn.errors import counted
 from bidnn.report.folder import Run
 from bidnn.training.advice import SETTINGS, Words
 
@@ -36,7 +37,8 @@ def warnings(run: Run, facts: Mapping[str, Any], words: Words = SETTINGS) -> lis
     found += _comparable(run, facts.get("comparable"), words)
     empty = facts["rows"]["counts"]["without any"]
     if empty:
-        text = f"{empty} rows have neither modality: their vectors are zero, and near to nothing."
+        has, are = ("has", "its vector is") if empty == 1 else ("have", "their vectors are")
+        text = f"{counted(empty, 'row')} {has} neither modality: {are} zero, and near to nothing."
         found.append({"text": text, "fix": ""})
     return found
 

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from bidnn.__main__ import main, meant
 from bidnn.errors import UserError
 from bidnn.programs import convert
-from bidnn.programs.entry import FAULT, flags_first, hydra_program
+from bidnn.programs.entry import FAULT, flags_first, for_hydra, hydra_program
 from bidnn.programs.settings import compose_program, typed
 from tests.programs.running import TINY, refused, run, succeed
 
@@ -67,6 +68,58 @@ def test_a_fault_of_ours_keeps_its_traceback_and_asks_for_a_report(tmp_path, mon
     error = capfd.readouterr().err
     assert "Traceback" in error
     assert error.index("IndexError: slice step") < error.index("This is a fault of bidnn 0.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--experiment=crossmodal"], "--experiment=crossmodal: settings have no dashes: exp"),
+        (["--experiment", "crossmodal"], "settings have no dashes: experiment=VALUE"),
+        (["seed=1", "--model.rep=8"], "--model.rep=8: settings have no dashes: model.rep=8"),
+    ],
+)
+def test_a_setting_with_dashes_is_no_flag_of_hydras(typed, said):
+    with pytest.raises(UserError) as error:
+        for_hydra("train", typed)
+    assert said in str(error.value)
+    assert for_hydra("train", ["-m", "--config-dir", "x", "--cfg=job", "seed=1"])[-1] == "seed=1"
+
+
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [(["serch", "x"], "search"), (["trian"], "train"), (["rows.txt"], None), ([], None)],
+)
+def test_a_program_that_is_misspelt_is_guessed(words, program):
+    assert meant(words) == program
+
+
+def test_a_program_that_is_misspelt_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bidnn", "serch", "x"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "bidnn: error: serch: no such program; did you mean search?\n"
+    )
+
+
+def test_a_word_that_is_a_file_is_the_originals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "serch").touch()
+    assert meant(["serch", "out.npz"]) is None
+
+
+@pytest.mark.parametrize(
+    ("program", "setting", "near"),
+    [
+        ("export", "card.licence=mit", "license"),
+        ("train", "model.hdm=3", "hdn"),
+        ("search", "output.pth=x.jsonl", "path"),
+    ],
+)
+def test_the_nearest_key_is_named_however_deep(program, setting, near):
+    with pytest.raises(UserError, match=rf"did you mean {near}\?"):
+        compose_program(program, [setting])
 
 
 def test_flags_may_stand_between_settings():

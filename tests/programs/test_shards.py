@@ -309,9 +309,7 @@ def test_an_output_whose_file_is_gone_stays_and_is_named(place):
     daily(place)
     (place / "rows" / "part-1.parquet").unlink()
     said = daily(place)
-    assert (
-        "1 files that are of none of the rows' files now, such as out/part-1" in said.out + said.err
-    )
+    assert "1 file of none of the rows' files now, such as out/part-1" in said.out + said.err
     assert len(states(place)) == 3
     assert len(manifest(place)["shards"]) == 2
 
@@ -353,7 +351,7 @@ def test_the_tasks_of_a_job_array_share_the_files(place, monkeypatch):
     ]
     said = together(place, monkeypatch, tasks)
     for number in range(3):
-        assert f"process {number} of 3 with 1 of these: 1 outputs to be made" in said[number]
+        assert f"process {number} of 3 with 1 of these: 1 output to be made" in said[number]
     assert manifest(place)["complete"] is True
 
 

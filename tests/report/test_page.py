@@ -89,7 +89,7 @@ def test_rows_are_counted_and_told_apart(found):
     assert found["map"]["numbers"] == [n for n in range(ROWS) if n != 50]
     labels = [found["map"]["labels"][code] for code in found["map"]["label"]]
     assert labels == [str(n % 4) for n in found["map"]["numbers"]]
-    assert "1 rows have neither modality" in found["warnings"][-1]["text"]
+    assert "1 row has neither modality: its vector is zero" in found["warnings"][-1]["text"]
 
 
 def test_the_map_is_of_principal_components(found, output):

@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 from bidnn.evaluation.trials import Axis, Point, draw_trials
 from bidnn.files import whole_file
 from bidnn.programs.processes import called
@@ -41,8 +41,8 @@ def conclude(study: Study, objective: str, settings: list[str], seed: int) -> No
     importances = importances_of(study)
     draw(study, objective, importances, study.folder / PICTURE)
     log.info(
-        "%d trials, %d pruned, %d failed: %s and %s",
-        *(len(jobs), counts[TrialState.PRUNED], counts[TrialState.FAIL]),
+        "%s, %d pruned, %d failed: %s and %s",
+        *(counted(len(jobs), "trial"), counts[TrialState.PRUNED], counts[TrialState.FAIL]),
         *(study.folder / CSV, PICTURE),
     )
     if counts[TrialState.RUNNING]:
