@@ -15,7 +15,7 @@ from bidnn.doctor import FULL, Finding, Level, examine
 from bidnn.doctor.content import missing
 from bidnn.doctor.examine import fitted, of_scale
 from bidnn.doctor.sample import Sample
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 from bidnn.files import as_json, check_not_read, check_writable, whole_file
 from bidnn.programs.config import DoctorConfig
 from bidnn.programs.processes import own_folders
@@ -44,6 +44,7 @@ def run(config: DoctorConfig) -> None:
         check_writable(Path(path))
     store = open_rows(source, config.seed)
     findings = examine(store, plan_of(replace(config, data=source)), seed=config.seed)
+    findings = [beside_recipe(finding, own_recipe()) for finding in findings]
     findings.sort(key=lambda finding: -list(Level).index(finding.level))
     show(store, findings)
     trains = store.is_complete.any()
@@ -56,7 +57,7 @@ def run(config: DoctorConfig) -> None:
     if path is not None:
         with whole_file(Path(path)) as file:
             file.write(written(Path(path), store, findings, command).encode())
-        log.info("%s: %d findings", path, len(findings))
+        log.info("%s: %s", path, counted(len(findings), "finding"))
 
 
 def recommended(store: PairStore, seed: int) -> list[str]:
@@ -67,11 +68,10 @@ def recommended(store: PairStore, seed: int) -> list[str]:
     """
     given = [o for o in HydraConfig.get().overrides.task if _key(o) not in OWN]
     folders = own_folders()
-    own_recipe = "experiment" in map(_key, given)
     sample = Sample.of_rows(store, FULL.rows, FULL.size, seed)
     for _ in range(ROUNDS):
         plan = plan_of(compose_training(given, {"run_dir": "."}, folders=[*map(Path, folders)]))
-        findings = [] if own_recipe else [missing(store, plan)]
+        findings = [] if own_recipe() else [missing(store, plan)]
         if not any(f.settings for f in findings) and sample.store.is_complete.any():
             try:
                 findings = of_scale(sample, fitted(sample, plan.scaling), plan)
@@ -86,6 +86,29 @@ def recommended(store: PairStore, seed: int) -> list[str]:
     if sys.argv[0].endswith(".py") and Path(sys.argv[0]).name != "__main__.py":
         program = ["python", str(Path(sys.argv[0]).with_name("train.py"))]
     return [*program, *(f"--config-dir={path}" for path in folders), *given]
+
+
+def own_recipe() -> str:
+    """The recipe that the command line asks for, `experiment=NAME`; empty if none."""
+    given = [o for o in HydraConfig.get().overrides.task if _key(o) == "experiment"]
+    return given[-1].lstrip("+") if given else ""
+
+
+def beside_recipe(finding: Finding, own: str) -> Finding:
+    """A finding that does not advise another recipe in place of the one that was asked for.
+
+    Args:
+        finding: as the rows and the settings have it.
+        own: that recipe, as it was typed; empty if none.
+    """
+    other = [SETTINGS(*pair) for pair in finding.settings if pair[0] == "experiment"]
+    if not own or not other:
+        return finding
+    kept = tuple(pair for pair in finding.settings if pair[0] != "experiment")
+    advice = f"nothing, if {own} is what you want; such rows train with {other[0]}"
+    if own in other:  # whose loss was set otherwise
+        advice = f"leave the loss as {own} has it"
+    return replace(finding, settings=kept, advice=advice)
 
 
 def show(store: PairStore, findings: list[Finding]) -> None:

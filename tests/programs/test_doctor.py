@@ -6,7 +6,10 @@ import shlex
 import numpy as np
 import pytest
 
+from bidnn.doctor import Finding, Level
+from bidnn.programs.doctor import beside_recipe
 from bidnn.programs.help import groups
+from bidnn.training.advice import SETTINGS
 from tests.doctor.rows import clean
 from tests.programs.running import refused, succeed
 
@@ -78,6 +81,32 @@ def test_rows_that_lack_a_modality_get_the_recipe_for_them(folder):
     assert (folder / "recipe" / "embedding_final.npz").is_file()
     _, found = doctor(folder, *data[:2], "experiment=crossmodal")
     assert shlex.split(found["command"])[2:] == [*data[:2], "experiment=crossmodal"]
+    (said,) = [f for f in found["findings"] if f["name"] == "missing"]
+    assert (said["settings"], said["advice"]) == (
+        [],
+        "nothing, if experiment=crossmodal is what you want; such rows train with "
+        "experiment=incomplete",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "remedy"),
+    [
+        ("", "set experiment=incomplete"),
+        (
+            "experiment=landmarks",
+            "nothing, if experiment=landmarks is what you want; such rows train with "
+            "experiment=incomplete",
+        ),
+        ("experiment=incomplete", "leave the loss as experiment=incomplete has it"),
+    ],
+)
+def test_a_recipe_that_was_asked_for_is_not_contradicted(own, remedy):
+    recipe = (("experiment", "incomplete"),)
+    finding = Finding(name="missing", level=Level.look, sentence="some", settings=recipe)
+    assert beside_recipe(finding, own).remedy(SETTINGS) == remedy
+    other = Finding(name="size", level=Level.fix, sentence="", settings=(("scaling", "standard"),))
+    assert beside_recipe(other, own) == other
 
 
 def test_what_no_setting_fixes_is_said_first(folder):
