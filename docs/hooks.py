@@ -19,6 +19,7 @@ from bidnn.programs.help import groups
 from bidnn.programs.settings import compose_program
 
 ROOT = CONF.parent
+SETTINGS = "a page of all settings"
 PICTURE = re.compile(r"<picture>.*?</picture>", re.S)
 
 
@@ -37,6 +38,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in (made | {"settings.md": settings_page()}).items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Leads to the page of settings, which is none of the repository's, from where it is named."""
+    return markdown.replace(SETTINGS, f"[{SETTINGS}](settings.md)")
 
 
 def pages() -> Iterator[Path]:

@@ -141,6 +141,25 @@ def test_links_of_the_readme_lead_to_files():
         assert (ROOT / link).is_file(), link
 
 
+def test_links_of_the_pages_lead_to_files_of_the_repository():
+    """As they are read on a forge; what is only built is no target."""
+    followed = 0
+    for page in (ROOT / "docs").glob("*.md"):
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if not re.match(r"[a-z]+:", link):
+                assert (page.parent / link).is_file(), (page.name, link)
+                followed += 1
+    assert followed > 60
+
+
+def test_the_site_leads_to_its_page_of_settings_from_where_it_is_named(pages):
+    for name in ("training.html", "python.html", "api.html"):
+        text = (ROOT / "docs" / name).with_suffix(".md").read_text()
+        assert "`make docs` builds a page of all settings" in text
+        named = [link for link in pages[name].links if link == "settings.html"]
+        assert len(named) == 2, name  # in the navigation, and in the text
+
+
 def test_the_picture_is_the_same_in_light_and_in_dark():
     light, dark = ((ROOT / "docs" / f"network{of}.svg").read_text() for of in ("", "-dark"))
     colour = re.compile(r"#[0-9a-f]{6}\b")
