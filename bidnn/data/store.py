@@ -13,7 +13,7 @@ from scipy import sparse
 from bidnn.data.formats.libsvm.grammar import IndexBase
 from bidnn.data.mapping import Features, MappedFile, is_mapped, let_go
 from bidnn.data.shards import Shards
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 
 if TYPE_CHECKING:
     from bidnn.data.formats.tables.beside import TableColumns
@@ -235,7 +235,7 @@ class PairStore:
         }
         parts = [f"{int(mask.sum())} {name}" for name, mask in counts.items() if mask.any()]
         sizes = f"{self.mod1size} + {self.mod2size}"
-        return f"{self.name}: {len(self)} rows of {sizes}" + (
+        return f"{self.name}: {counted(len(self), 'row')} of {sizes}" + (
             f" ({', '.join(parts)})" if parts else ""
         )
 

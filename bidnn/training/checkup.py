@@ -4,6 +4,7 @@ import logging
 
 from bidnn.data.datamodule import PairDataModule
 from bidnn.doctor import SHORT, Finding, Level, Plan, examine
+from bidnn.errors import counted
 from bidnn.losses import LossConfig
 from bidnn.model.model import Model
 from bidnn.training.advice import Words
@@ -53,7 +54,8 @@ def look_over(config: TrainConfig, data: PairDataModule, model: Model, words: Wo
         severity = logging.WARNING if finding.level is Level.fix else logging.INFO
         log.log(severity, "doctor: %s", in_one_line(finding, words))
     if len(told) > LINES:
-        log.info("doctor: %d findings more, which bidnn doctor tells", len(told) - LINES)
+        more = counted(len(told) - LINES, "further finding")
+        log.info("doctor: %s, which bidnn doctor tells", more)
 
 
 def in_one_line(finding: Finding, words: Words) -> str:
