@@ -200,13 +200,24 @@ class IndexConfig:
         file: the embedding, as `bidnn embed` writes it; `bidnn index FILE` names it, too.
         folder: where the index is kept.
         add: a further file of the same model; its rows are added to the index that is there.
+        replace: with `add`, rows whose ids are there take the place of the old ones.
         exact_to: rows up to which all are compared with a query; above, lists find candidates.
     """
 
     file: str = MISSING
     folder: str = MISSING
     add: str | None = None
+    replace: bool = False
     exact_to: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Refuses what no single part can see to be wrong.
+
+        Raises:
+            UserError: naming the keys.
+        """
+        if self.replace and self.add is None:
+            raise UserError("replace=true: needs add=FILE, the rows that take the place of others")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,7 +23,7 @@ DAILY = {
     "convert": ("data.path", "data.first", "data.second", "output.path", "output.zero_based"),
     "compare": ("data.path", "methods", "common", "rates", "seeds"),
     "tune": ("trials", "objective", "prune", "sampler", "seed", "resume", "gone"),
-    "index": ("file", "folder", "add", "exact_to"),
+    "index": ("file", "folder", "add", "replace", "exact_to"),
     "report": ("runs", "objective", "data.path", "output.path", "umap", "device"),
     "search": (
         *("file", "id", "checkpoint", "data.path", "first", "second", "k", "having", "output.path"),

@@ -21,7 +21,8 @@ from bidnn.programs.devices import device_of
 from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, source_of
 from bidnn.search.hits import Hits, writer_of
 from bidnn.search.index import Index
-from bidnn.search.kept import META
+from bidnn.search.kept import check_current, folder_of, is_index
+from bidnn.search.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +53,17 @@ def run(config: SearchConfig) -> None:
     hits = _like(index, config) if config.id is not None else _through_model(index, config)
     if config.output.path is not None:
         hits.write(config.output.path)
-        log.info("%s: %d queries", config.output.path, len(hits))
+        log.info("%s: %s", config.output.path, counted(len(hits), "query", "queries"))
     else:
         show(hits)
 
 
 def _open(file: Path, folder: Path) -> Index:
     """The index of a file, or one in memory."""
-    if not (folder / META).is_file():
+    folder = folder_of(file, folder)
+    if not is_index(folder):
         return Index.build(file)
-    if file.exists() and file.stat().st_mtime > (folder / META).stat().st_mtime:
-        raise UserError(
-            f"{file} was written after its index, {folder}; remove the index, or make it anew with "
-            f"bidnn index {file}"
-        )
+    check_current(folder, file)
     return Index.open(folder)
 
 
@@ -140,6 +138,5 @@ def show(hits: Hits) -> None:
         printed.add_row(*cells)
     Console(width=None if sys.stdout.isatty() else 160).print(printed)
     if table.num_rows > SHOWN:
-        log.info(
-            "%d rows more; output.path=hits.parquet (.jsonl, .run) has all", table.num_rows - SHOWN
-        )
+        more = counted(table.num_rows - SHOWN, "row")
+        log.info("%s more; output.path=hits.parquet (.jsonl, .run) has all", more)

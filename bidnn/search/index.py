@@ -1,6 +1,7 @@
 """An index of an embedding: its vectors of unit length, mapped, and what is known of their rows."""
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,21 +13,31 @@ from numpy.typing import ArrayLike, NDArray
 from pyarrow import parquet
 
 from bidnn.data.frames import as_rows
-from bidnn.data.ids import as_ids, check_unique
+from bidnn.data.ids import as_ids
 from bidnn.errors import UserError
 from bidnn.files import as_json, held, readable, whole_file
-from bidnn.model.about import check_alike
-from bidnn.search.embeddings import Embedding, open_embedding
+from bidnn.search.adding import check_fits, joined
+from bidnn.search.embeddings import MARKS, Embedding, open_embedding
 from bidnn.search.hits import Hits
-from bidnn.search.kept import FORMAT, META, files_of, is_index, mapped, remove_others
+from bidnn.search.kept import (
+    FORMAT,
+    META,
+    files_of,
+    is_index,
+    mapped,
+    next_number,
+    remove_others,
+)
 from bidnn.search.lists import Lists, build_lists, open_lists
 from bidnn.search.nearest import nearest
+from bidnn.search.words import counted
+
+log = logging.getLogger(__name__)
 
 EXACT_TO = 1_000_000
 """Rows up to which all of them are compared with a query."""
 SAMPLE = 1000
 """Rows that recall and presence are measured on."""
-MARKS = ("present_first", "present_second")
 HAVING = {"first": (0,), "second": (1,), "both": (0, 1)}
 """Which marks a row must have."""
 
@@ -60,8 +71,10 @@ class Index:
         embedding: Any,  # noqa: ANN401 — see `open_embedding`
         *,
         ids: ArrayLike | None = None,
+        present: ArrayLike | None = None,
         folder: Path | str | None = None,
         exact_to: int = EXACT_TO,
+        anew: bool = False,
         model: Any = None,  # noqa: ANN401 — see the class
     ) -> Self:
         """Makes an index.
@@ -71,9 +84,13 @@ class Index:
                 `bidnn embed` writes it.
             ids: (rows,) texts or whole numbers, no two alike; None: those of the embedding, or
                 0, 1, 2, ….
-            folder: where it is kept, which must not be there yet; None: in memory.
+            present: (rows, 2) bool, which modalities each row has, for `having`; None: what the
+                embedding says of it, if it is a file.
+            folder: where it is kept; None: in memory.
             exact_to: rows up to which all are compared with a query; above, faiss's inverted lists
                 of product-quantised vectors find candidates, which are then compared exactly.
+            anew: an index that is in the folder already is replaced, whole or not at all, and is
+                not refused.
             model: embeds new rows, as those of the embedding were.
 
         Raises:
@@ -81,18 +98,26 @@ class Index:
                 or faiss is needed and not installed.
             OSError: if a file cannot be read, or the folder not be written.
         """
-        source = open_embedding(embedding, ids)
+        source = open_embedding(embedding, ids, present)
+        if not source.rows or not source.size:
+            raise UserError(
+                f"{source.name}: {source.rows} vectors of {source.size} values; nothing to search"
+            )
         model = _as_told(model, source.about, source.name)
         shape = (source.rows, source.size)
         if folder is None:
             return replace(cls._of(np.empty(shape, np.float32), source, exact_to), model=model)
         target = Path(folder)
-        if is_index(target):
-            raise UserError(f"{target}: an index is there already; remove it, or add rows to it")
+        there = is_index(target)
+        if there and not anew:
+            raise UserError(
+                f"{target}: an index is there already; anew=True replaces it, or add to it"
+            )
         target.mkdir(parents=True, exist_ok=True)
         with held(target):
-            found = cls._of(mapped(target, 0, shape), source, exact_to)
-            found._write(target, 0)
+            number = next_number(target) if there else 0
+            found = cls._of(mapped(target, number, shape), source, exact_to)
+            found._write(target, number)
         return cls.open(target, model=model)
 
     @classmethod
@@ -138,13 +163,17 @@ class Index:
         embedding: Any,  # noqa: ANN401 — as for `build`
         *,
         ids: ArrayLike | None = None,
+        present: ArrayLike | None = None,
+        replace: bool = False,
         folder: Path | str | None = None,
     ) -> Self:
         """Adds rows; the lists are not built again.
 
         Args:
-            embedding: as for `build`, of the same model.
+            embedding: as for `build`, of the same model; without rows, it changes nothing.
             ids: likewise.
+            present: likewise.
+            replace: a row whose id is there already takes that one's place, and is not refused.
             folder: the index's own, which is replaced by the larger one, whole; None: in memory.
 
         Returns:
@@ -155,36 +184,21 @@ class Index:
                 another model by what a parquet file says of it.
             OSError: as `build`.
         """
-        source = open_embedding(embedding, ids)
-        if source.size != self.vectors.shape[1]:
-            raise UserError(
-                f"{source.name}: vectors of {source.size} values, and the index has "
-                f"{self.vectors.shape[1]}; they must be of one model"
-            )
-        check_alike(
-            source.name,
-            source.about,
-            self.about,
-            others="those of the index",
-            hint="embed them with the index's model and settings",
-        )
-        if source.counted:  # rows without names go on where the index ends
-            numbers = pa.array(np.arange(len(self), len(self) + source.rows))
-            source = replace(source, table=source.table.set_column(0, "id", numbers))
-        if self.rows.schema.field("id").type != source.table.schema.field("id").type:
-            raise UserError(
-                f"{source.name}: ids of type {source.table.schema.field('id').type}, and the index "
-                f"has {self.rows.schema.field('id').type}"
-            )
-        table = pa.concat_tables([self.rows, source.table], promote_options="permissive")
-        check_unique(table.column("id").to_numpy(), f"{source.name} and the index")
-        shape = (len(self) + source.rows, source.size)
+        source = open_embedding(embedding, ids, present)
+        if not source.rows:
+            log.info("%s: 0 rows added", source.name)
+            return self
+        check_fits(source, self.vectors.shape[1], self.about)
+        table, places = joined(self.rows, source, replace=replace)
+        new = len(table) - len(self)
+        log.info("%s: %s added, %d replaced", source.name, counted(new, "row"), source.rows - new)
+        shape = (len(table), source.size)
         if folder is None:
-            return self._grown(np.empty(shape, np.float32), table, source.blocks)
+            return self._grown(np.empty(shape, np.float32), table, source.blocks, places)
         target = Path(folder)
         with held(target):
-            number = json.loads((target / META).read_text())["number"] + 1
-            larger = self._grown(mapped(target, number, shape), table, source.blocks)
+            number = next_number(target)
+            larger = self._grown(mapped(target, number, shape), table, source.blocks, places)
             larger._write(target, number)
         return type(self).open(target, model=self.model)
 
@@ -269,7 +283,7 @@ class Index:
         if not set(MARKS) <= set(self.rows.schema.names):
             raise UserError(
                 f"having={having}: the embedding does not say which modalities its rows have; make "
-                "it by bidnn embed, as .parquet or .npz"
+                "it by bidnn embed, as .parquet or .npz, or say so by Index.build(…, present=…)"
             )
         found = [self.rows.column(MARKS[number]).to_numpy() for number in HAVING[having]]
         there: NDArray[np.bool_] = np.all(np.stack(found).astype(bool), axis=0)
@@ -308,17 +322,18 @@ class Index:
         vectors: NDArray[np.float32],
         table: pa.Table,
         blocks: Iterable[NDArray[np.float32]],
+        places: NDArray[np.int64],
     ) -> Self:
         step = max(1, 2**22 // max(1, vectors.shape[1]))
         for start in range(0, len(self), step):
             vectors[start : min(start + step, len(self))] = self.vectors[start : start + step]
-        _fill(vectors[len(self) :], blocks)
-        lists = None if self.lists is None else self.lists.grown(vectors[len(self) :])
+        _fill(vectors, blocks, places)
+        lists = None if self.lists is None else self.lists.grown(vectors, places)
         return replace(self, vectors=vectors, rows=table, lists=lists).measured()
 
     @classmethod
     def _of(cls, vectors: NDArray[np.float32], source: Embedding, exact_to: int) -> Self:
-        _fill(vectors, source.blocks)
+        _fill(vectors, source.blocks, np.arange(len(vectors)))
         lists = build_lists(vectors) if len(vectors) > exact_to else None
         return cls(vectors, source.table, lists, source.about).measured()
 
@@ -342,10 +357,14 @@ def spread(rows: int) -> NDArray[np.int64]:
     return np.linspace(0, rows - 1, min(SAMPLE, rows)).astype(np.int64)
 
 
-def _fill(vectors: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]]) -> None:
+def _fill(
+    vectors: NDArray[np.float32],
+    blocks: Iterable[NDArray[np.float32]],
+    places: NDArray[np.int64],
+) -> None:
     start = 0
     for block in blocks:
-        vectors[start : start + len(block)] = _unit(block, f"row {start} and on")
+        vectors[places[start : start + len(block)]] = _unit(block, f"row {start} and on")
         start += len(block)
 
 

@@ -1,11 +1,14 @@
 """An index in a folder: its files, and whether the embedding beside it is newer."""
 
+import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bidnn.files import check_room
+from bidnn.errors import UserError
+from bidnn.files import check_room, readable
 
 FORMAT = 1
 META = "index.json"
@@ -27,6 +30,31 @@ def is_older(folder: Path, file: Path) -> bool:
     if folder == file or not file.exists():
         return False
     return file.stat().st_mtime > (folder / META).stat().st_mtime
+
+
+def check_current(folder: Path, file: Path) -> None:
+    """Refuses an index of an embedding that has been written since.
+
+    Raises:
+        UserError: naming both, and how it is made anew.
+    """
+    if is_older(folder, file):
+        usual = str(folder) == f"{file}.index"
+        words = [str(file), *([] if usual else [f"folder={folder}"])]
+        raise UserError(
+            f"{file} was written after its index, {folder}; make that anew with bidnn index "
+            f"{shlex.join(words)}"
+        )
+
+
+def next_number(folder: Path) -> int:
+    """The number of what is written next into the folder of an index.
+
+    Raises:
+        UserError: if its description is damaged.
+    """
+    with readable(folder, "index"):
+        return int(json.loads((folder / META).read_text())["number"]) + 1
 
 
 def files_of(folder: Path, number: int) -> dict[str, Path]:

@@ -62,14 +62,22 @@ class Lists:
         _, found = self.index.search(np.ascontiguousarray(queries), wanted, params=params)
         return nearest_among(queries, vectors, found, k)
 
-    def grown(self, vectors: NDArray[np.float32]) -> Self:
-        """With further rows, whose numbers go on."""
+    def grown(self, vectors: NDArray[np.float32], places: NDArray[np.int64]) -> Self:
+        """With further rows.
+
+        Args:
+            vectors: of all rows.
+            places: (further rows,) their numbers; those that are there already are replaced.
+        """
         faiss = import_faiss()
         if self.path is not None:
             index = faiss.read_index(str(self.path))
         else:
             index = faiss.clone_index(self.index)
-        _add(index, vectors)
+        index.remove_ids(places[places < len(self)])
+        for start in range(0, len(places), BLOCK):
+            part = places[start : start + BLOCK]
+            index.add_with_ids(np.array(vectors[part], np.float32), part)
         return type(self)(index)
 
     def write(self, path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from bidnn.search.index import MARKS, Index, spread
+from bidnn.search.embeddings import MARKS
+from bidnn.search.index import Index, spread
 
 
 def found_by_kind(index: Index, k: int = 10) -> dict[str, dict[str, float]]:

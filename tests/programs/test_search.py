@@ -117,7 +117,10 @@ def test_an_index_older_than_its_embedding_is_not_searched(trained, tmp_path):
     parquet.write_table(pa.table({"id": ["a", "b"], "embedding": [[1.0, 0.0], [0.0, 1.0]]}), file)
     succeed("scripts/index.py", file)
     succeed("scripts/search.py", file, "id=a")
-    later = (tmp_path / "e.parquet.index" / "index.json").stat().st_mtime + 1
-    os.utime(file, (later, later))
+    earlier = file.stat().st_mtime - 1
+    os.utime(tmp_path / "e.parquet.index" / "index.json", (earlier, earlier))
     assert "was written after its index" in refused("scripts/search.py", file, "id=a")
+    assert "was written after its index" in refused("scripts/index.py", file, f"add={file}")
+    assert "which is made anew" in succeed("scripts/index.py", file).err
     assert "an index is there already" in refused("scripts/index.py", file)
+    succeed("scripts/search.py", f"{file}.index", "id=a")

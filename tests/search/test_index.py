@@ -102,8 +102,9 @@ def test_added_rows_are_found_as_if_they_had_been_there(tmp_path, in_folder, exa
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         kinds = ["index.json", "lists-1.faiss", "rows-1.parquet", "vectors-1.npy"]
         assert names == [name for name in kinds if larger.lists is not None or "lists" not in name]
-    with pytest.raises(UserError, match="rows 3 and 300, counted from 0, have the same id 'r3'"):
-        larger.add(ROWS[3:4], ids=NAMES[3:4], folder=folder)
+    there = "1 of its 2 ids are in the index already, such as 'r3'; replace=true puts"
+    with pytest.raises(UserError, match=there):
+        larger.add(ROWS[2:4], ids=["new", "r3"], folder=folder)
     with pytest.raises(UserError, match="vectors of 5 values, and the index has 6"):
         larger.add(ROWS[:, :5], folder=folder)
     with pytest.raises(UserError, match="ids of type int64, and the index has string"):
@@ -113,6 +114,79 @@ def test_added_rows_are_found_as_if_they_had_been_there(tmp_path, in_folder, exa
 def test_rows_without_names_go_on_counting():
     larger = Index.build(ROWS[:3]).add(ROWS[3:5])
     assert larger.ids.tolist() == [0, 1, 2, 3, 4]
+    named = Index.build(ROWS[:3], ids=[0, 1, 4])
+    with pytest.raises(UserError, match="1 of its 2 ids are in the index already, such as 4; give"):
+        named.add(ROWS[3:5], replace=True)
+
+
+@pytest.mark.parametrize("in_folder", [True, False])
+@pytest.mark.parametrize("exact_to", [1000, 100])
+def test_added_rows_take_the_place_of_those_that_have_their_ids(tmp_path, in_folder, exact_to):
+    folder = tmp_path / "index" if in_folder else None
+    titles = [f"film {n}" for n in range(300)]
+    file = table_file(tmp_path / "e.parquet", ROWS, NAMES, title=titles)
+    index = Index.build(file, folder=folder, exact_to=exact_to)
+    changed = -np.concatenate([ROWS[[250, 7]], ROWS[:1] + ROWS[1:2]])
+    more = table_file(tmp_path / "m.parquet", changed, ["r250", "r7", "new"], title=["a", "b", "c"])
+    larger = index.add(more, replace=True, folder=folder)
+    assert larger.ids.tolist() == [*NAMES, "new"]
+    expected = np.concatenate([ROWS, changed[2:]])
+    expected[[250, 7]] = changed[:2]
+    np.testing.assert_array_equal(larger.vectors, Index.build(expected).vectors)
+    known = dict(zip(larger.ids, larger.rows["title"].to_pylist(), strict=True))
+    titles[250], titles[7] = "a", "b"
+    assert list(known.values()) == [*titles, "c"]
+    assert larger.search(changed, 1).ids == [["r250"], ["r7"], ["new"]]
+    if exact_to == 100:
+        assert len(larger.lists) == 301
+    again = larger.add(ROWS[5:7], ids=["r7", "r8"], replace=True, folder=folder)
+    assert len(again) == 301
+    assert again.search(ROWS[5:7], 2, having=None).ids == [["r5", "r7"], ["r6", "r8"]]
+    assert (folder is None) or Index.open(folder).ids.tolist() == larger.ids.tolist()
+
+
+@pytest.mark.parametrize("name", ["none.parquet", "none.npz", None])
+def test_no_rows_are_added_without_complaint_and_make_no_index(tmp_path, name):
+    index = Index.build(ROWS, ids=NAMES, folder=tmp_path / "i")
+    none = ROWS[:0]
+    if name == "none.parquet":
+        none = table_file(
+            tmp_path / name, none, pa.array([], pa.string()), title=pa.array([], "i8")
+        )
+    elif name == "none.npz":
+        np.savez(tmp_path / name, embedding=none, id=NAMES[:0], present=np.zeros((0, 2), bool))
+        none = tmp_path / name
+    assert index.add(none, folder=tmp_path / "i").ids.tolist() == NAMES.tolist()
+    assert Index.open(tmp_path / "i").ids.tolist() == NAMES.tolist()
+    with pytest.raises(UserError, match=r"(none.parquet|none.npz|embedding): 0 vectors of 6 "):
+        Index.build(none)
+
+
+def test_an_index_is_made_anew_only_if_asked_and_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "i"
+    Index.build(ROWS[:9], ids=NAMES[:9], folder=folder).add(ROWS[9:10], ids=["r9"], folder=folder)
+    broken = ROWS[:5].copy()
+    broken[3, 2] = np.nan
+    with pytest.raises(UserError, match="NaN"):
+        Index.build(broken, folder=folder, anew=True)
+    assert len(Index.open(folder)) == 10
+    anew = Index.build(ROWS[:5], ids=NAMES[:5], folder=folder, anew=True)
+    assert anew.ids.tolist() == Index.open(folder).ids.tolist() == NAMES[:5].tolist()
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    assert names == ["index.json", "rows-2.parquet", "vectors-2.npy"]
+
+
+def test_which_modalities_rows_have_can_be_said_of_arrays():
+    present = np.arange(600).reshape(300, 2) % 5 != 0
+    index = Index.build(ROWS[:200], present=present[:200])
+    larger = index.add(ROWS[200:], present=present[200:].astype(int))
+    for having, mask in (("first", present[:, 0]), ("both", present.all(axis=1))):
+        places, _ = by_hand(ROWS[:5], ROWS[mask], 3)
+        found = larger.search(ROWS[:5], 3, having=having).ids
+        assert found == np.flatnonzero(mask)[places].tolist()
+    assert set(found_by_kind(larger)) == {"pool", "both", "first only", "second only"}
+    with pytest.raises(UserError, match=r"present has shape \(300,\), not \(300, 2\)"):
+        Index.build(ROWS, present=present[:, 0])
 
 
 def test_lists_find_nearly_all_and_say_how_many(tmp_path):
