@@ -30,6 +30,7 @@ from bidnn.search.kept import (
 )
 from bidnn.search.lists import Lists, build_lists, open_lists
 from bidnn.search.nearest import nearest
+from bidnn.search.vectors import fill, unit
 from bidnn.search.words import counted
 
 log = logging.getLogger(__name__)
@@ -215,7 +216,8 @@ class Index:
         """Finds the nearest rows by cosine.
 
         Args:
-            vectors: (queries, size), of the same model; one of zeros finds nothing near; or
+            vectors: (queries, size), of the same model; one of zeros, as of a row with neither
+                modality, finds nothing, and is refused if it is the only one; or
             first: (queries, mod1size), and
             second: (queries, mod2size), either of which may be left out, for the model.
             k: how many for each, at least 1; no more than there are rows are given.
@@ -223,21 +225,22 @@ class Index:
             without_self: the queries are the index's own rows, in their order.
 
         Raises:
-            UserError: if they have another size, or are not finite, or there is no model.
+            UserError: if they have another size, or are not finite, or are one vector of zeros, or
+                there is no model.
         """
         if vectors is None:
             if self.model is None:
                 raise UserError("rows are embedded by a model; Index.open(FOLDER, model=load(RUN))")
             vectors = self.model.transform(first=first, second=second)
         given = as_rows(vectors, "queries")
-        queries = _unit(np.atleast_2d(np.asarray(given.values, np.float32)), "queries")
+        queries = unit(np.atleast_2d(np.asarray(given.values, np.float32)), "queries")
         if queries.shape[1] != self.vectors.shape[1]:
             raise UserError(
                 f"queries of {queries.shape[1]} values, and the index has {self.vectors.shape[1]}; "
                 "they must be of one model"
             )
         own = np.arange(len(queries)) if without_self else None
-        return replace(self._hits(queries, k, own, self._with(having)), queries=given.ids)
+        return replace(self._found(queries, k, own, having), queries=given.ids)
 
     def like(self, ids: ArrayLike, k: int = 10, *, having: str | None = None) -> Hits:
         """Finds the nearest other rows of some rows of the index.
@@ -248,7 +251,7 @@ class Index:
             having: as for `search`.
 
         Raises:
-            UserError: naming an id that is not there.
+            UserError: naming an id that is not there, or if the only row has no vector.
         """
         wanted = as_ids(np.atleast_1d(np.asarray(ids)), "id")
         places = {value: place for place, value in enumerate(self.ids.tolist())}
@@ -260,7 +263,7 @@ class Index:
                 raise UserError(f"id={value}: no row of the index is called so")
             numbers.append(place)
         own = np.array(numbers, np.int64)
-        hits = self._hits(np.array(self.vectors[own]), k, own, self._with(having))
+        hits = self._found(np.array(self.vectors[own]), k, own, having)
         return replace(hits, queries=self.ids[own])
 
     def measured(self, k: int = 10) -> Self:
@@ -288,6 +291,32 @@ class Index:
         found = [self.rows.column(MARKS[number]).to_numpy() for number in HAVING[having]]
         there: NDArray[np.bool_] = np.all(np.stack(found).astype(bool), axis=0)
         return there
+
+    def _found(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        own: NDArray[np.int64] | None,
+        having: str | None,
+    ) -> Hits:
+        """As `_hits`, but nothing for queries of zeros, to which all rows are alike."""
+        none: NDArray[np.bool_] = ~np.any(queries, axis=1)
+        if len(queries) == 1 and none.all():
+            raise UserError(
+                "the query's vector is zeros, as of a row with neither modality, and no row is "
+                "near it; search for a row that has a modality"
+            )
+        hits = self._hits(queries, k, own, self._with(having))
+        if not none.any():
+            return hits
+        log.warning(
+            "of %d queries %d find nothing: vectors of zeros, as of rows with neither modality",
+            len(queries),
+            int(none.sum()),
+        )
+        places = np.where(none[:, None], -1, hits.places)
+        similarities = np.where(none[:, None], np.float32(-1), hits.similarities)
+        return replace(hits, places=places, similarities=similarities)
 
     def _hits(
         self,
@@ -327,13 +356,13 @@ class Index:
         step = max(1, 2**22 // max(1, vectors.shape[1]))
         for start in range(0, len(self), step):
             vectors[start : min(start + step, len(self))] = self.vectors[start : start + step]
-        _fill(vectors, blocks, places)
+        fill(vectors, blocks, places)
         lists = None if self.lists is None else self.lists.grown(vectors, places)
         return replace(self, vectors=vectors, rows=table, lists=lists).measured()
 
     @classmethod
     def _of(cls, vectors: NDArray[np.float32], source: Embedding, exact_to: int) -> Self:
-        _fill(vectors, source.blocks, np.arange(len(vectors)))
+        fill(vectors, source.blocks, np.arange(len(vectors)))
         lists = build_lists(vectors) if len(vectors) > exact_to else None
         return cls(vectors, source.table, lists, source.about).measured()
 
@@ -355,25 +384,6 @@ class Index:
 def spread(rows: int) -> NDArray[np.int64]:
     """Numbers of at most SAMPLE rows, spread evenly."""
     return np.linspace(0, rows - 1, min(SAMPLE, rows)).astype(np.int64)
-
-
-def _fill(
-    vectors: NDArray[np.float32],
-    blocks: Iterable[NDArray[np.float32]],
-    places: NDArray[np.int64],
-) -> None:
-    start = 0
-    for block in blocks:
-        vectors[places[start : start + len(block)]] = _unit(block, f"row {start} and on")
-        start += len(block)
-
-
-def _unit(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise UserError(f"{name}: NaN, or infinite in float32; leave such rows out")
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = values / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
 
 
 def _as_told(model: Any, about: dict[str, str], name: str) -> Any:  # noqa: ANN401 — see `Index`

@@ -32,7 +32,11 @@ def found_by_kind(index: Index, k: int = 10) -> dict[str, dict[str, float]]:
     shares = {"pool": {name: float(mask.mean()) for name, mask in masks.items()}}
     for name, mask in masks.items():
         rows = np.flatnonzero(mask)
-        found = index.like(index.ids[rows[spread(len(rows))]], k).places
+        own = rows[spread(len(rows))]
+        own = own[index.vectors[own].any(axis=1)]  # others find nothing
+        if not len(own):
+            continue
+        found = index.like(index.ids[own], k).places
         there = found[found >= 0]
         shares[name] = {other: float(masks[other][there].mean()) for other in masks}
     return shares

@@ -48,6 +48,26 @@ def test_of_equal_rows_the_first_comes_first_and_no_more_are_given_than_there_ar
     assert hits.similarities.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0]]
 
 
+def test_vectors_of_zeros_find_nothing(caplog, tmp_path):
+    rows = ROWS[:5].copy()
+    rows[2] = 0
+    index = Index.build(rows, ids=NAMES[:5])
+    for refused in (lambda: index.search(rows[2:3]), lambda: index.like("r2")):
+        with pytest.raises(
+            UserError, match="the query's vector is zeros, as of a row with neither"
+        ):
+            refused()
+    hits = index.search(rows, 2)
+    assert [len(found) for found in hits.ids] == [2, 2, 0, 2, 2]
+    np.testing.assert_array_equal(hits.similarities[2], [-1, -1])
+    assert hits.ids[:2] == index.search(rows[:2], 2).ids
+    assert "of 5 queries 1 find nothing" in caplog.text
+    assert hits.table()["query"].to_pylist() == [0, 0, 1, 1, 3, 3, 4, 4]
+    hits.write(tmp_path / "h.run")
+    assert len((tmp_path / "h.run").read_text().splitlines()) == 8
+    assert [len(found) for found in index.like(["r2", "r0"], 2).ids] == [0, 2]
+
+
 def test_rows_find_others_than_themselves():
     index = Index.build(ROWS, ids=NAMES)
     places, _ = by_hand(ROWS, ROWS, 4)
@@ -216,6 +236,8 @@ def test_rows_with_one_modality_and_with_two_tell_what_they_find_of_each_other()
     shares = found_by_kind(index)
     assert shares["pool"] == {name: pytest.approx(1 / 3) for name in shares if name != "pool"}
     assert shares["first only"] == {"both": 0.0, "first only": 1.0, "second only": 0.0}
+    index.vectors[20:40] = 0
+    assert set(found_by_kind(index)) == {"pool", "both", "second only"}
 
 
 @pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
