@@ -9,9 +9,10 @@ from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from bidnn.errors import CommandFailedError, UserError
+from bidnn.programs.config import PROGRAMS
 from bidnn.programs.quoting import how_to_quote
 from bidnn.training.config import TrainConfig
 
@@ -22,6 +23,13 @@ USER_ERRORS = (
     HydraException,
     OmegaConfBaseException,
 )
+USAGE = {
+    "embed": "bidnn embed checkpoint=RUN data=…",
+    "export": "bidnn export RUN pretrained=FOLDER, or onnx=FOLDER",
+    "index": "bidnn index FILE",
+    "search": "bidnn search FILE id=ID, or checkpoint=RUN with data=…, first=… or second=…",
+}
+"""How programs are called that have a setting without a default, as an answer to its lack."""
 NOISE = ("full_key:", "object_type=", "reference_type=", "To append to your config")
 
 
@@ -54,12 +62,24 @@ def one_line(error: BaseException) -> str:
         return f"{group}={choice}: choose one of {known}"
     if isinstance(error, OverrideParseException):
         return how_to_quote(error.override)
+    if isinstance(error, MissingMandatoryValue):
+        return _not_given(error)
     parts = [str(error)]
     if isinstance(error, HydraException) and error.__cause__ is not None:
         parts.append(str(error.__cause__))
     lines = [line.strip() for part in parts for line in part.splitlines()]
+    if lines and (named := re.match(r"You must specify '(\w+)'", lines[0])) is not None:
+        options = [line for line in lines[1:] if line.isidentifier()]
+        known = ", ".join(dict.fromkeys(o for o in options if not o.endswith("_schema")))
+        return f"{named[1]} is not given; {named[1]}=… with one of {known}"
     seen = dict.fromkeys(line for line in lines if line and not line.startswith(NOISE))
     return ("; ".join(seen) or type(error).__name__) + _suggestion(error)
+
+
+def _not_given(error: MissingMandatoryValue) -> str:
+    """The setting that has no value, and how the program is called with it."""
+    program = next((name for name, kind in PROGRAMS.items() if kind is error.object_type), "")
+    return f"{error.full_key} is not given; {USAGE.get(program, f'add {error.full_key}=…')}"
 
 
 def _suggestion(error: BaseException) -> str:

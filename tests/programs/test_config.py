@@ -23,7 +23,8 @@ from bidnn.programs.config import (
     ExportConfig,
     register,
 )
-from bidnn.programs.settings import compose_training
+from bidnn.programs.messages import one_line
+from bidnn.programs.settings import compose_program, compose_training, typed
 
 CHOICES = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
 
@@ -44,6 +45,29 @@ def test_every_choice_composes_into_the_typed_configuration(choice):
 def test_the_other_programs_compose_too():
     assert isinstance(composed("embed", "data=npz", "checkpoint=x"), EmbedConfig)
     assert isinstance(composed("compare"), CompareConfig)
+
+
+@pytest.mark.parametrize(
+    ("program", "overrides", "said"),
+    [
+        ("search", [], "file is not given; bidnn search FILE id=ID, or checkpoint=RUN with data=…"),
+        ("index", ["add=x.npz"], "file is not given; bidnn index FILE"),
+        ("export", ["onnx=x"], "checkpoint is not given; bidnn export RUN pretrained=FOLDER, or"),
+        ("embed", ["data=npz"], "checkpoint is not given; bidnn embed checkpoint=RUN data=…"),
+        ("convert", ["data=npz"], "output.path is not given; add output.path=…"),
+        ("embed", ["checkpoint=x"], "data is not given; data=… with one of arrays, digits, embed"),
+    ],
+)
+def test_what_a_program_cannot_do_without_is_named_with_its_call(program, overrides, said):
+    with pytest.raises((UserError, OmegaConfBaseException)) as caught:
+        OmegaConf.to_object(compose_program(program, overrides))
+    assert one_line(caught.value).startswith(said)
+    assert "_schema" not in one_line(caught.value)
+
+
+def test_rows_are_replaced_only_where_some_are_added():
+    with pytest.raises(UserError, match=r"replace=true: needs add=FILE"):
+        typed(compose_program("index", ["file=e.parquet", "replace=true"]))
 
 
 def test_the_default_is_the_paper_but_for_missing_modalities():

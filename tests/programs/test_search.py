@@ -94,6 +94,8 @@ def test_a_vector_may_come_from_a_file_or_from_standard_input(trained, tmp_path)
         "v2"
     ] * 2
     assert " both " in shown or " second " in shown
+    arguments = [folder / "old.parquet", "id=v1", f"output.path={tmp_path}/one.jsonl"]
+    assert succeed("scripts/search.py", *arguments).err.rstrip().endswith("one.jsonl: 1 query")
 
 
 @pytest.mark.parametrize(
