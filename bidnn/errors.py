@@ -3,14 +3,15 @@
 import signal
 
 
-def counted(number: int, what: str) -> str:
-    """A number and what it is of, for messages: `1 row`, `2 rows`, `0 rows`.
+def counted(number: int, what: str, many: str = "") -> str:
+    """A number and what it is of, for messages: `1 row`, `2 rows`, `0 queries`.
 
     Args:
         number: how many.
-        what: in the singular, which takes an s.
+        what: in the singular.
+        many: in the plural; with an s if it is not given.
     """
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    return f"{number} {what if number == 1 else many or f'{what}s'}"
 
 
 class UserError(ValueError):

@@ -3,12 +3,11 @@
 import logging
 from pathlib import Path
 
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 from bidnn.programs.config import IndexConfig
 from bidnn.search.index import Index
 from bidnn.search.kept import check_current, folder_of, is_index, is_older
 from bidnn.search.presence import found_by_kind
-from bidnn.search.words import counted
 
 log = logging.getLogger(__name__)
 

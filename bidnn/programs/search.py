@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bidnn.data.formats.arrays import store_arrays
 from bidnn.data.store import PairStore
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 from bidnn.files import check_not_read, check_writable, readable
 from bidnn.model.about import as_told, l2_norm_of
 from bidnn.model.inference import check_sizes, embed
@@ -22,7 +22,6 @@ from bidnn.programs.rows import check_trains_nothing, files_of, open_rows, sourc
 from bidnn.search.hits import Hits, writer_of
 from bidnn.search.index import Index
 from bidnn.search.kept import check_current, folder_of, is_index
-from bidnn.search.words import counted
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from bidnn.data.frames import as_rows
 from bidnn.data.ids import as_ids
-from bidnn.errors import UserError
+from bidnn.errors import UserError, counted
 from bidnn.files import as_json, held, readable, whole_file
 from bidnn.search.adding import check_fits, joined
 from bidnn.search.embeddings import MARKS, Embedding, open_embedding
@@ -31,7 +31,6 @@ from bidnn.search.kept import (
 from bidnn.search.lists import Lists, build_lists, open_lists
 from bidnn.search.nearest import nearest
 from bidnn.search.vectors import fill, unit
-from bidnn.search.words import counted
 
 log = logging.getLogger(__name__)
 
