@@ -40,7 +40,7 @@ def check_fits(source: Embedding, size: int, about: dict[str, str]) -> None:
 
 def joined(
     rows: pa.Table, source: Embedding, *, replace: bool
-) -> tuple[pa.Table, NDArray[np.int64]]:
+) -> tuple[pa.Table, NDArray[np.int64] | range]:
     """What is known of the rows of the larger index, and where in it the further ones go.
 
     Args:
@@ -65,7 +65,7 @@ def joined(
     places = found.fill_null(-1).to_numpy().astype(np.int64)
     there = places >= 0
     if not there.any():
-        return table, np.arange(len(rows), len(table))
+        return table, range(len(rows), len(table))
     if source.counted or not replace:
         first = source.table.column(ID)[int(np.argmax(there))].as_py()
         way_out = "give ids=" if source.counted else "replace=true puts them in place of the old"

@@ -350,7 +350,7 @@ class Index:
         vectors: NDArray[np.float32],
         table: pa.Table,
         blocks: Iterable[NDArray[np.float32]],
-        places: NDArray[np.int64],
+        places: NDArray[np.int64] | range,
     ) -> Self:
         step = max(1, 2**22 // max(1, vectors.shape[1]))
         for start in range(0, len(self), step):
@@ -361,7 +361,7 @@ class Index:
 
     @classmethod
     def _of(cls, vectors: NDArray[np.float32], source: Embedding, exact_to: int) -> Self:
-        fill(vectors, source.blocks, np.arange(len(vectors)))
+        fill(vectors, source.blocks, range(len(vectors)))
         lists = build_lists(vectors) if len(vectors) > exact_to else None
         return cls(vectors, source.table, lists, source.about).measured()
 

@@ -62,7 +62,7 @@ class Lists:
         _, found = self.index.search(np.ascontiguousarray(queries), wanted, params=params)
         return nearest_among(queries, vectors, found, k)
 
-    def grown(self, vectors: NDArray[np.float32], places: NDArray[np.int64]) -> Self:
+    def grown(self, vectors: NDArray[np.float32], places: NDArray[np.int64] | range) -> Self:
         """With further rows.
 
         Args:
@@ -74,9 +74,10 @@ class Lists:
             index = faiss.read_index(str(self.path))
         else:
             index = faiss.clone_index(self.index)
-        index.remove_ids(places[places < len(self)])
+        if not isinstance(places, range):
+            index.remove_ids(places[places < len(self)])
         for start in range(0, len(places), BLOCK):
-            part = places[start : start + BLOCK]
+            part = np.asarray(places[start : start + BLOCK])
             index.add_with_ids(np.array(vectors[part], np.float32), part)
         return type(self)(index)
 

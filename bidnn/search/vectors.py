@@ -11,14 +11,14 @@ from bidnn.errors import UserError
 def fill(
     vectors: NDArray[np.float32],
     blocks: Iterable[NDArray[np.float32]],
-    places: NDArray[np.int64],
+    places: NDArray[np.int64] | range,
 ) -> None:
     """Writes blocks of vectors into their places, each of unit length.
 
     Args:
         vectors: of an index, perhaps mapped.
         blocks: in the order of `places`.
-        places: (rows of all blocks,) numbers of rows.
+        places: (rows of all blocks,) numbers of rows; a range takes no memory.
 
     Raises:
         UserError: if a value is not finite, naming the first row of its block.
@@ -26,7 +26,8 @@ def fill(
     start = 0
     for block in blocks:
         own = places[start : start + len(block)]
-        vectors[own] = unit(block, f"row {start} and on")
+        where = slice(own.start, own.stop) if isinstance(own, range) else own
+        vectors[where] = unit(block, f"row {start} and on")
         start += len(block)
 
 
