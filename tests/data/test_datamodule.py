@@ -108,9 +108,13 @@ def test_an_order_that_was_begun_before_its_epoch_is_the_epochs_own(monkeypatch,
         return [chunk.numbers.tolist() for chunk in loader]
 
     loader = data.train_dataloader()
+    begun = []
     for epoch, taken in ((0, 0), (1, 0), (2, 1), (3, 0), (3, 0), (7, 0), (8, 0)):
         alone = of(data.train_dataloader(), epoch, taken)
+        begun.append(loader._begun is not None and loader._begun[0] == (epoch, taken))
         assert of(loader, epoch, taken) == alone
+        loader.draw_ahead()
+    assert begun == [False, True, False, True, False, False, True]
 
 
 def test_rows_of_another_store_are_not_held_out_of_this_one():

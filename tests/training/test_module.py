@@ -12,6 +12,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from bidnn.architecture import Activation
+from bidnn.data import datamodule, loaders
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.losses import LossConfig
@@ -276,3 +277,24 @@ def test_processes_send_each_other_what_is_trained_and_not_what_each_fits():
         "second_scaler",
     }
     assert trained == {id(values) for values in module.parameters()}
+
+
+def test_the_next_order_is_begun_while_a_device_takes_the_last_steps_of_an_epoch(monkeypatch):
+    class Begun(Callback):
+        by_chunks = True
+
+        def __init__(self):
+            self.at = []
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.at.append(trainer.train_dataloader._begun[0])
+
+    values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
+    store = PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
+    alone = run(store, settings(3))
+    monkeypatch.setattr(datamodule, "fits", lambda *_: True)
+    monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)
+    sees = Begun()
+    found = run(store, settings(3), callbacks=[sees])
+    assert sees.at == [(1, 0), (2, 0), (3, 0)]
+    assert all(map(torch.equal, found.weights, alone.weights))
