@@ -192,24 +192,6 @@ def test_the_command_runs_after_each_writing_and_its_figures_steer(features):
     assert (folder / "checkpoints" / "best.ckpt").exists()
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_sweep_leaves_a_folder_for_each_run(features, launcher):
-    folder = features / "sweep"
-    succeed(
-        TRAIN,
-        "-m",
-        *npz(features, "seed=1,2", f"hydra.sweep.dir={folder}", f"hydra/launcher={launcher}"),
-        fresh=launcher == "joblib",
-    )
-    for number in ("0", "1"):
-        for name in ("config.yaml", "metrics.json", "embedding_final.npz", "train.log"):
-            assert (folder / number / name).exists()
-        (named,) = (folder / number / "tensorboard").iterdir()
-        assert named.name == f"seed={int(number) + 1}"
-        assert list(named.glob("events.*"))
-        assert (folder / number / "checkpoints" / "last.ckpt").exists()
-
-
 def test_mistakes_are_answered_in_one_line(features):
     missing = features / "nothing.npz"
     file = features / "features.npz"

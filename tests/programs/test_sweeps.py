@@ -18,7 +18,8 @@ def test_a_sweep_ends_with_its_runs_ranked_and_a_failed_one_ends_no_other(tmp_pa
     sweep = tmp_path / "sweep"
     ended = run(
         "scripts/train.py",
-        *("-m", "data=digits", *SMALL, "model.rep=4,7", "trainer.max_epochs=1,3"),
+        *("-m", "data=digits", *SMALL[:-1], "model.rep=4,7"),
+        "trainer.max_epochs=1,3",
         *("objective=val/loss", f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"),
         fresh=launcher == "joblib",
     )
@@ -32,6 +33,7 @@ def test_a_sweep_ends_with_its_runs_ranked_and_a_failed_one_ends_no_other(tmp_pa
         assert float(row["val/loss"]) == metrics["val/loss"]
         assert float(row["agreement"]) == metrics["agreement"]
         assert not row["failure"]
+        check_folder(sweep / row["run"], f"rep=4,max_epochs={row['trainer.max_epochs']}")
     assert float(rows[0]["val/loss"]) < float(rows[1]["val/loss"])
     assert all("rep must be even" in row["failure"] and not row["val/loss"] for row in rows[2:])
     assert "model.hdn" not in rows[0]
@@ -44,6 +46,16 @@ def test_a_sweep_ends_with_its_runs_ranked_and_a_failed_one_ends_no_other(tmp_pa
         *("0", "1"),
         *("multirun.yaml", "report.html", "results.csv"),
     ]
+
+
+def check_folder(folder, label):
+    """A run of a sweep leaves what a run alone does, named by what was swept."""
+    for name in ("config.yaml", "metrics.json", "embedding_final.npz", "train.log"):
+        assert (folder / name).exists()
+    (named,) = (folder / "tensorboard").iterdir()
+    assert named.name == label
+    assert list(named.glob("events.*"))
+    assert (folder / "checkpoints" / "last.ckpt").exists()
 
 
 def test_runs_are_ranked_by_what_is_better_and_those_without_it_come_last():
