@@ -279,7 +279,9 @@ def test_processes_send_each_other_what_is_trained_and_not_what_each_fits():
     assert trained == {id(values) for values in module.parameters()}
 
 
-def test_the_next_order_is_begun_while_a_device_takes_the_last_steps_of_an_epoch(monkeypatch):
+def test_the_next_order_is_begun_while_a_device_takes_the_last_steps_of_an_epoch(
+    store, monkeypatch
+):
     class Begun(Callback):
         by_chunks = True
 
@@ -289,8 +291,6 @@ def test_the_next_order_is_begun_while_a_device_takes_the_last_steps_of_an_epoch
         def on_train_epoch_end(self, trainer, pl_module):
             self.at.append(trainer.train_dataloader._begun[0])
 
-    values = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 6)).astype(np.float32)
-    store = PairStore(values[:, :2], values[:, 2:], np.ones((50, 2), dtype=bool))
     alone = run(store, settings(3))
     monkeypatch.setattr(datamodule, "fits", lambda *_: True)
     monkeypatch.setattr(loaders, "CHUNK_BATCHES", 2)

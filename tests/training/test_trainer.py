@@ -19,9 +19,7 @@ from bidnn.data.datamodule import PairDataModule
 from bidnn.data.store import PairStore
 from bidnn.errors import UserError
 from bidnn.losses import LossConfig
-from bidnn.training.advice import PYTHON
 from bidnn.training.config import TrainerConfig
-from bidnn.training.fit import fit as fit_settings
 from bidnn.training.optimizers import AdamConfig, Schedule, SgdConfig
 from tests.training.fitting import run, settings, trained
 
@@ -405,17 +403,6 @@ def test_what_is_logged_is_there_for_lightnings_users(store, tmp_path):
     assert sum(line.split(",")[column] != "" for line in lines[1:]) == 12
 
 
-def test_the_log_says_which_loop_runs_and_why(store, caplog):
-    with caplog.at_level("INFO"):
-        trained(store)
-        trained(store, callbacks=[Seen()], trainer={"gradient_clip_val": 1.0})
-    said = [line for line in caplog.messages if line.startswith("steps ")]
-    assert said == [
-        "steps in chunks of 64, since nothing looks at single ones",
-        "steps one by one, by Lightning's own loop: trainer.gradient_clip_val, Seen looks at them",
-    ]
-
-
 def test_a_training_leaves_the_callers_random_numbers_alone(store, monkeypatch):
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002 — the caller's
@@ -429,23 +416,3 @@ def test_a_training_leaves_the_callers_random_numbers_alone(store, monkeypatch):
     assert torch.equal(torch.rand(3), expected[0])
     assert np.array_equal(np.random.rand(3), expected[1])  # noqa: NPY002 — the global state is what is looked at
     assert "PL_GLOBAL_SEED" not in os.environ
-
-
-def test_rows_that_do_not_belong_together_are_reported_in_the_callers_words(caplog):
-    generator = np.random.default_rng(0)
-    hidden = generator.normal(size=(200, 2)).astype("f4")
-    first = np.tanh(hidden @ generator.normal(size=(2, 5)).astype("f4"))
-    second = np.tanh(hidden @ generator.normal(size=(2, 6)).astype("f4"))
-    present = np.ones((200, 2), bool)
-    more = {"network": {"hdn": 32, "rep": 16}, "val_fraction": 0.2, "batch_size": 16}
-    good = trained(PairStore(first, second, present), epochs=40, **more)
-    assert good.fitted.metrics["explained/first_to_second"] > 0.5
-    assert "no better than the mean" not in caplog.text
-    shuffled = PairStore(first, second[generator.permutation(200)], present)
-    trained(shuffled, epochs=40, **more)
-    assert "shuffled pairs" in caplog.text
-    assert "by heart: embedding.stacked=true takes less of it then" in caplog.text
-    caplog.clear()
-    slow = settings(3, optimizer=SgdConfig(lr=1e-9), **more)
-    fit_settings(slow, PairStore(first + 1, second + 1, present), words=PYTHON)
-    assert "a larger lr may help" in caplog.text

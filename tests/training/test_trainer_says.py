@@ -3,10 +3,16 @@
 import logging
 
 import lightning.pytorch.callbacks as stock
+import numpy as np
 import pytest
+from lightning import Callback
 
+from bidnn.data.store import PairStore
 from bidnn.errors import UserError
-from tests.training.fitting import run, settings
+from bidnn.training.advice import PYTHON
+from bidnn.training.fit import fit as fit_settings
+from bidnn.training.optimizers import SgdConfig
+from tests.training.fitting import run, settings, trained
 
 
 @pytest.mark.parametrize("name", ["simple", "advanced"])
@@ -44,3 +50,41 @@ def test_another_error_within_lightnings_early_stopping_stays_what_it_is(store):
 
     with pytest.raises(RuntimeError, match=r"^own$"):
         run(store, settings(1, val_fraction=0.2), callbacks=[Own("val/los")])
+
+
+class Looks(Callback):
+    """At single batches."""
+
+    def on_train_batch_start(self, *_):
+        pass
+
+
+def test_the_log_says_which_loop_runs_and_why(store, caplog):
+    with caplog.at_level("INFO"):
+        trained(store)
+        trained(store, callbacks=[Looks()], trainer={"gradient_clip_val": 1.0})
+    said = [line for line in caplog.messages if line.startswith("steps ")]
+    assert said == [
+        "steps in chunks of 64, since nothing looks at single ones",
+        "steps one by one, by Lightning's own loop: trainer.gradient_clip_val, Looks looks at them",
+    ]
+
+
+def test_rows_that_do_not_belong_together_are_reported_in_the_callers_words(caplog):
+    generator = np.random.default_rng(0)
+    hidden = generator.normal(size=(200, 2)).astype("f4")
+    first = np.tanh(hidden @ generator.normal(size=(2, 5)).astype("f4"))
+    second = np.tanh(hidden @ generator.normal(size=(2, 6)).astype("f4"))
+    present = np.ones((200, 2), bool)
+    more = {"network": {"hdn": 32, "rep": 16}, "val_fraction": 0.2, "batch_size": 16}
+    good = trained(PairStore(first, second, present), epochs=40, **more)
+    assert good.fitted.metrics["explained/first_to_second"] > 0.5
+    assert "no better than the mean" not in caplog.text
+    shuffled = PairStore(first, second[generator.permutation(200)], present)
+    trained(shuffled, epochs=40, **more)
+    assert "shuffled pairs" in caplog.text
+    assert "by heart: embedding.stacked=true takes less of it then" in caplog.text
+    caplog.clear()
+    slow = settings(3, optimizer=SgdConfig(lr=1e-9), **more)
+    fit_settings(slow, PairStore(first + 1, second + 1, present), words=PYTHON)
+    assert "a larger lr may help" in caplog.text
